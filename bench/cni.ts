@@ -1,0 +1,240 @@
+/**
+ * `npm run bench:cni [pairs] [burst]`: what giving a pod its network costs, side by side in one run. The contestants take turns, so
+ * that a noisy moment of the machine hits them all; medians are printed, and nothing is passed or failed.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Command, type Contestant, floor, type Pod, plugin } from "./cni-contestants.ts";
+import { startEtcd } from "./etcd.ts";
+import { enterSandbox, must } from "./sandbox.ts";
+import { machine, markdownTable, median, ms, percentile } from "./stats.ts";
+
+const root = join(import.meta.dirname, "..");
+const folder = enterSandbox(import.meta.filename, root);
+const pairs = Number(process.argv[2] ?? 50);
+const burst = Number(process.argv[3] ?? 100);
+const dist = join(root, "dist");
+
+/** A program that prints one line, compiled as ours is: the least a compiled executable can cost. */
+function helloWorld(): string {
+  const source = join(folder, "hello.ts");
+  const out = join(folder, "hello");
+  writeFileSync(source, 'process.stdout.write("hello\\n");\n');
+  must(
+    join(root, "node_modules/.bin/bun"),
+    ...["build", "--compile", "--minify", "--bytecode", "--splitting", "--format=esm"],
+    ...["--no-compile-autoload-dotenv", "--no-compile-autoload-bunfig", source, `--outfile=${out}`],
+  );
+  return out;
+}
+
+function calicoConfig(name: string, datastore: object): object {
+  return {
+    cniVersion: "1.0.0",
+    name,
+    type: "calico",
+    nodename: "bench-node",
+    nodename_file_optional: true,
+    log_level: "warning",
+    ...datastore,
+    ipam: { type: "calico-ipam" },
+  };
+}
+
+const etcd = await startEtcd(join(folder, "etcd"));
+process.on("exit", () => etcd.stop());
+const stores: Record<string, { config: object; env: Record<string, string> }> = {
+  sqlite: {
+    config: { datastore_type: "sqlite", datastore_file: join(folder, "datastore.db") },
+    env: { DATASTORE_TYPE: "sqlite", DATASTORE_FILE: join(folder, "datastore.db") },
+  },
+  etcd: {
+    config: { datastore_type: "etcdv3", etcd_endpoints: etcd.endpoint },
+    env: { DATASTORE_TYPE: "etcdv3", ETCD_ENDPOINTS: etcd.endpoint },
+  },
+};
+const pool = {
+  apiVersion: "projectcalico.org/v3",
+  kind: "IPPool",
+  metadata: { name: "bench" },
+  spec: { cidr: "10.65.0.0/16", blockSize: 26 },
+};
+for (const store of Object.values(stores)) {
+  const applied = spawnSync(join(dist, "calicoctl"), ["apply", "-f", "-"], {
+    input: JSON.stringify(pool),
+    env: { ...process.env, ...store.env },
+    encoding: "utf8",
+  });
+  if (applied.status !== 0) throw new Error(`calicoctl apply: ${applied.stderr}${applied.stdout}`);
+}
+
+const DEBIAN = "/usr/lib/cni";
+const hostLocal = (subnet: string) => ({ type: "host-local", subnet, routes: [{ dst: "0.0.0.0/0" }] });
+mkdirSync(join(folder, "batch"));
+const contestants: Contestant[] = [
+  plugin("calico, sqlite", join(dist, "calico-cni"), dist, calicoConfig("bench-sqlite", stores.sqlite!.config)),
+  plugin("calico, etcd", join(dist, "calico-cni"), dist, calicoConfig("bench-etcd", stores.etcd!.config)),
+  plugin("bridge + host-local", join(DEBIAN, "bridge"), DEBIAN, {
+    ...{ cniVersion: "1.0.0", name: "bench-bridge", type: "bridge", bridge: "bench0", isGateway: true },
+    ipam: hostLocal("10.97.0.0/16"),
+  }),
+  plugin("ptp + host-local", join(DEBIAN, "ptp"), DEBIAN, {
+    ...{ cniVersion: "1.0.0", name: "bench-ptp", type: "ptp" },
+    ipam: hostLocal("10.98.0.0/16"),
+  }),
+  floor(join(folder, "batch")),
+];
+
+let pods = 0;
+function makePod(): Pod {
+  const id = ++pods;
+  const netns = `bench-${id}`;
+  must("ip", "netns", "add", netns);
+  return { id, netns };
+}
+const removePod = (pod: Pod) => must("ip", "netns", "del", pod.netns);
+
+interface Outcome {
+  readonly milliseconds: number;
+  readonly bytes: number;
+  readonly problem?: string;
+}
+
+function run(commands: readonly Command[]): Outcome {
+  let milliseconds = 0;
+  let bytes = 0;
+  for (const { argv, env, stdin } of commands) {
+    const before = performance.now();
+    const done = Bun.spawnSync([...argv], {
+      stdin: Buffer.from(stdin ?? ""),
+      env: env ?? process.env,
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    milliseconds += performance.now() - before;
+    bytes = Math.max(bytes, done.resourceUsage.maxRSS);
+    if (done.exitCode !== 0) return { milliseconds, bytes, problem: `${done.stdout}${done.stderr}` };
+  }
+  return { milliseconds, bytes };
+}
+
+function mustRun(what: string, commands: readonly Command[]): Outcome {
+  const outcome = run(commands);
+  if (outcome.problem) throw new Error(`${what}: ${outcome.problem}`);
+  return outcome;
+}
+
+/** Pairs of ADD and DEL, the contestants taking turns. */
+function oneAtATime(): void {
+  const add = contestants.map((): Outcome[] => []);
+  const del = contestants.map((): Outcome[] => []);
+  for (let round = -2; round < pairs; round++) {
+    for (const [index, contestant] of contestants.entries()) {
+      const pod = makePod();
+      const added = mustRun(`${contestant.name} ADD`, contestant.add(pod));
+      const deleted = mustRun(`${contestant.name} DEL`, contestant.del(pod));
+      removePod(pod);
+      if (round < 0) continue; // the first rounds warm the page cache, and make bridge and blocks
+      add[index]!.push(added);
+      del[index]!.push(deleted);
+    }
+  }
+  const times = (outcomes: readonly Outcome[]) => outcomes.map((outcome) => outcome.milliseconds);
+  const floorAdd = median(times(add.at(-1)!));
+  const floorDel = median(times(del.at(-1)!));
+  const rows = contestants.map((contestant, index) => {
+    const a = times(add[index]!);
+    const d = times(del[index]!);
+    return [
+      contestant.name,
+      ms(median(a)),
+      ms(percentile(a, 0.95)),
+      (median(a) / floorAdd).toFixed(2),
+      ms(median(d)),
+      ms(percentile(d, 0.95)),
+      (median(d) / floorDel).toFixed(2),
+      (Math.max(...add[index]!.map((outcome) => outcome.bytes)) / 2 ** 20).toFixed(0),
+    ];
+  });
+  const head = ["one at a time", "ADD p50 ms", "p95", "x floor", "DEL p50 ms", "p95", "x floor", "peak MiB"];
+  process.stdout.write(`${markdownTable(head, rows)}\n\n`);
+}
+
+/** One ADD for each of many pods, all started at once. */
+async function allAtOnce(): Promise<void> {
+  const rows: string[][] = [];
+  for (const contestant of contestants.slice(0, 4)) {
+    const group = Array.from({ length: burst }, makePod);
+    const measure = async (commands: readonly Command[]): Promise<Outcome> => {
+      const { argv, env, stdin } = commands[0]!;
+      const before = performance.now();
+      const child = Bun.spawn([...argv], {
+        stdin: Buffer.from(stdin ?? ""),
+        env: env ?? process.env,
+        stdout: "pipe",
+        stderr: "pipe",
+      });
+      const status = await child.exited;
+      const milliseconds = performance.now() - before;
+      const bytes = child.resourceUsage()?.maxRSS ?? 0;
+      if (status === 0) return { milliseconds, bytes };
+      const problem = (await new Response(child.stdout).text()) + (await new Response(child.stderr).text());
+      return { milliseconds, bytes, problem };
+    };
+    const phase = async (commandsOf: (pod: Pod) => readonly Command[]) => {
+      const before = performance.now();
+      const outcomes = await Promise.all(group.map((pod) => measure(commandsOf(pod))));
+      return { outcomes, rate: (1000 * burst) / (performance.now() - before) };
+    };
+    const added = await phase((pod) => contestant.add(pod));
+    const deleted = await phase((pod) => contestant.del(pod));
+    const times = added.outcomes.map((outcome) => outcome.milliseconds);
+    const failures = [...added.outcomes, ...deleted.outcomes].filter((outcome) => outcome.problem);
+    for (const failure of failures.slice(0, 3)) process.stderr.write(`${contestant.name}: ${failure.problem}\n`);
+    rows.push([
+      contestant.name,
+      added.rate.toFixed(0),
+      ...[0.5, 0.95, 0.99].map((share) => ms(percentile(times, share))),
+      deleted.rate.toFixed(0),
+      String(failures.length),
+      (Math.max(...added.outcomes.map((outcome) => outcome.bytes)) / 2 ** 20).toFixed(0),
+    ]);
+    for (const pod of group) removePod(pod);
+  }
+  const head = [`${burst} at once`, "ADD/s", "p50 ms", "p95", "p99", "DEL/s", "failed", "peak MiB"];
+  process.stdout.write(`${markdownTable(head, rows)}\n\n`);
+}
+
+/** What starting costs: VERSION of ours and of ptp beside a hello world compiled the same way. */
+function startUp(): void {
+  const hello = helloWorld();
+  const env = { CNI_COMMAND: "VERSION", PATH: "/usr/bin:/bin" };
+  const stdin = JSON.stringify({ cniVersion: "1.0.0", name: "bench", type: "calico" });
+  const commands: [string, Command][] = [
+    ["hello world, compiled the same way", { argv: [hello] }],
+    ["calico VERSION", { argv: [join(dist, "calico-cni")], env, stdin }],
+    ["ptp VERSION", { argv: [join(DEBIAN, "ptp")], env, stdin }],
+  ];
+  const times = commands.map((): number[] => []);
+  for (let round = -2; round < pairs; round++) {
+    for (const [index, [name, command]] of commands.entries()) {
+      const { milliseconds } = mustRun(name, [command]);
+      if (round >= 0) times[index]!.push(milliseconds);
+    }
+  }
+  const base = median(times[0]!);
+  const rows = commands.map(([name], index) => [
+    name,
+    ms(median(times[index]!)),
+    ms(percentile(times[index]!, 0.95)),
+    (median(times[index]!) / base).toFixed(2),
+  ]);
+  process.stdout.write(`${markdownTable(["start-up", "p50 ms", "p95", "x hello"], rows)}\n\n`);
+}
+
+process.stdout.write(`bench:cni, ${pairs} pairs, ${burst} at once, on ${machine()}\n\n`);
+startUp();
+oneAtATime();
+await allAtOnce();
+process.exit(0);

@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+import { chooseProgram } from "./choose.ts";
+
+const cases: [string, string[], Record<string, string>, string, string[]][] = [
+  ["calico", [], { CNI_COMMAND: "ADD" }, "calico-cni", []],
+  ["calico", [], {}, "calico", []],
+  ["calico", ["-v"], {}, "calico-cni", ["-v"]],
+  ["calico", ["-t"], {}, "calico-cni", ["-t"]],
+  ["calico", ["ctl", "get", "ippool"], {}, "calicoctl", ["get", "ippool"]],
+  ["calico", ["ctl", "get"], { CNI_COMMAND: "ADD" }, "calicoctl", ["get"]],
+  ["calico", ["ipam", "show"], {}, "calico-ipam", ["show"]],
+  ["calico", ["component", "cni", "plugin"], { CNI_COMMAND: "ADD" }, "calico-cni", []],
+  ["calico", ["component", "cni", "ipam"], { CNI_COMMAND: "DEL" }, "calico-ipam-plugin", []],
+  ["calico", ["--help"], {}, "calico", ["--help"]],
+  ["calico", ["version"], {}, "calico", ["version"]],
+  ["calico-cni", [], { CNI_COMMAND: "ADD" }, "calico-cni", []],
+  ["calico-ipam", [], { CNI_COMMAND: "ADD" }, "calico-ipam-plugin", []],
+  ["calico-ipam", ["show"], {}, "calico-ipam", ["show"]],
+  ["calico-ipam", ["show"], { CNI_COMMAND: "" }, "calico-ipam", ["show"]],
+  ["calicoctl", ["get", "pools"], { CNI_COMMAND: "ADD" }, "calicoctl", ["get", "pools"]],
+  ["some-other-name", [], { CNI_COMMAND: "VERSION" }, "calico-cni", []],
+];
+
+test.each(cases)("%s %j with %j is %s", (name, args, env, program, rest) => {
+  expect(chooseProgram(name, args, env)).toEqual({ program, args: rest });
+});

@@ -1,0 +1,37 @@
+import { VERSION } from "../../lib/telemetry/index.ts";
+
+const HELP = `calico ${VERSION}: a drop-in Calico in one executable
+
+What it is called by decides what it does:
+  calico            the CNI plugin, when a container runtime calls it (CNI_COMMAND is set)
+  calico-ipam       the IPAM plugin for a runtime; for people: show, check, release, split, configure
+  calicoctl         create, apply, get and delete Calico's resources
+
+The same under one name:
+  calico install [--bin-dir DIR]   put calico and calico-ipam into a CNI bin directory (/opt/cni/bin)
+  calico ipam ...                  calico-ipam
+  calico ctl ...                   calicoctl
+  calico version
+`;
+
+/** `calico` itself: help, version and install. */
+export async function main(args: readonly string[]): Promise<number> {
+  const [verb, ...rest] = args;
+  switch (verb) {
+    case "install":
+      return (await import("./install.ts")).main(rest);
+    case "version":
+    case "--version":
+      process.stdout.write(`${VERSION}\n`);
+      return 0;
+    case undefined:
+    case "help":
+    case "-h":
+    case "--help":
+      process.stdout.write(HELP);
+      return 0;
+    default:
+      process.stderr.write(`calico: there is no command "${verb}". 'calico help' lists what there is.\n`);
+      return 1;
+  }
+}

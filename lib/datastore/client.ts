@@ -1,0 +1,87 @@
+import type { Kind } from "../api/kind.ts";
+import type { Ref, Resource } from "../api/meta.ts";
+
+/** What a backend can promise beyond the contract. The behaviour suite skips by these, and says so. */
+export interface Capabilities {
+  /** `batch` commits all of its operations or none. Elsewhere they are carried out in order, and stop at the first failure. */
+  readonly atomicBatch: boolean;
+  /** Objects are marked deleted before they are deleted, because the backend cannot refuse the deletion of a changed object otherwise. */
+  readonly softDelete: boolean;
+  /** A watch may be resumed at a revision the caller kept, after a reconnect or a restart. */
+  readonly resumableWatch: boolean;
+}
+
+/** A subset of a kind that a backend can find without reading the rest. */
+export type Index =
+  /** BlockAffinity: those of one host (or virtual owner). IPAMBlock and WorkloadEndpoint: those of one node. */
+  | { readonly node: string; readonly affinityType?: "host" | "virtual" }
+  /** Any namespaced kind. */
+  | { readonly namespace: string }
+  /** WorkloadEndpoint: names that begin so, in one namespace; how a plugin finds a pod's endpoint whatever its interface is called. */
+  | { readonly namespace: string; readonly namePrefix: string }
+  /** BlockAffinity, IPAMBlock and IPPool: one address family. */
+  | { readonly ipVersion: 4 | 6 };
+
+export interface ListResult<R extends Resource> {
+  readonly items: R[];
+  /** Where a watch may begin so as to miss nothing after this list. */
+  readonly revision: string;
+}
+
+export interface DeleteOptions {
+  /** Delete only this revision of the object; CONFLICT otherwise. */
+  readonly resourceVersion?: string;
+  /** Delete only the object with this uid; CONFLICT otherwise. */
+  readonly uid?: string;
+}
+
+/** One write of a batch. */
+export type Operation =
+  | { readonly op: "create"; readonly kind: Kind; readonly resource: Resource }
+  | { readonly op: "update"; readonly kind: Kind; readonly resource: Resource }
+  | ({ readonly op: "delete"; readonly kind: Kind; readonly ref: Ref } & DeleteOptions);
+
+export type WatchEvent<R extends Resource> =
+  | { readonly type: "added" | "modified"; readonly resource: R; readonly revision: string }
+  /** `resource` is the last state the backend knew. */
+  | { readonly type: "deleted"; readonly resource: R; readonly revision: string }
+  /** Everything that existed when the watch began (or re-listed after a gap) has been delivered. */
+  | { readonly type: "synced"; readonly revision: string }
+  /**
+   * One stored object cannot be read: reported by key, and the watch goes on. An earlier version of it that the watcher
+   * knows stays in force.
+   */
+  | { readonly type: "invalid"; readonly key: string; readonly error: Error; readonly revision: string };
+
+export interface WatchOptions {
+  readonly index?: Index;
+  /** Start after this revision (from a list). Absent: list first, delivering each object as `added`, then `synced`. */
+  readonly from?: string;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * A connection to a datastore. All methods throw DatastoreError and nothing else. Resources that come out are fresh
+ * objects the caller may change; those that go in are not kept and not changed.
+ */
+export interface Client {
+  /** For messages: "sqlite /var/lib/calico/datastore.db", "etcd http://127.0.0.1:2379". Never a secret. */
+  readonly name: string;
+  readonly capabilities: Capabilities;
+
+  /** The object, or undefined when there is none. Throws INVALID when it is there but cannot be read. */
+  get<R extends Resource>(kind: Kind<R>, ref: Ref): Promise<R | undefined>;
+  /** All objects of a kind, or of one of its indexes. Throws INVALID, naming the key, when one cannot be read. */
+  list<R extends Resource>(kind: Kind<R>, index?: Index): Promise<ListResult<R>>;
+  /** EXISTS when there is one of that name already. Fills uid, creationTimestamp and resourceVersion. */
+  create<R extends Resource>(kind: Kind<R>, resource: R): Promise<R>;
+  /** Compare-and-swap on `metadata.resourceVersion`, which is required: CONFLICT when it changed, NOT_FOUND when it is gone. */
+  update<R extends Resource>(kind: Kind<R>, resource: R): Promise<R>;
+  /** NOT_FOUND when there is none; returns the last state. */
+  delete<R extends Resource>(kind: Kind<R>, ref: Ref, options?: DeleteOptions): Promise<R>;
+  /** Several writes, atomic where `capabilities.atomicBatch`. Answers in the order asked; a deleted object's answer is its last state. */
+  batch(operations: readonly Operation[]): Promise<Resource[]>;
+  /** Changes of a kind from now, or from a revision, without a hole: after a gap it lists again and reports the difference. Ends when `signal` aborts. */
+  watch<R extends Resource>(kind: Kind<R>, options?: WatchOptions): AsyncIterable<WatchEvent<R>>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,107 @@
+/**
+ * The lint rule of the house: who may import whom (docs/architecture.md). Reads every TypeScript file's imports and
+ * fails on one that is not in the table, goes past another folder's door, or reaches bun:ffi outside lib/sys.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+
+/** Folder (longest match wins) → the folders it may import. `sys`, `ip` and `telemetry` are open to everybody above. */
+export const ALLOWED: Readonly<Record<string, readonly string[]>> = {
+  "lib/sys": [],
+  "lib/ip": [],
+  "lib/telemetry": [],
+  "lib/selector": [],
+  "lib/cni": [],
+  "lib/cli": [],
+  "lib/netlink": [],
+  "lib/api": ["lib/selector"],
+  "lib/datastore": ["lib/api"],
+  "lib/veth": ["lib/netlink"],
+  "lib/ipam": ["lib/datastore", "lib/api"],
+  // api: docs/decisions/0002-attach-imports-api.md
+  "lib/attach": ["lib/ipam", "lib/veth", "lib/cni", "lib/datastore", "lib/api"],
+  cmd: ["lib", "cmd"],
+  conformance: ["lib", "conformance"],
+  bench: ["lib", "conformance/lab"],
+  scripts: ["lib", "conformance/lab", "scripts"],
+};
+
+const GROUND = ["lib/sys", "lib/ip", "lib/telemetry"];
+
+/** Folders with several doors: any file directly in them, so that a plugin loads one kind and not all of them. */
+const MANY_DOORS = ["lib/api"];
+/** A second door for tests, never imported by the product. */
+const TEST_DOOR = "testing.ts";
+
+export interface Violation {
+  readonly file: string;
+  readonly line: number;
+  readonly message: string;
+}
+
+/** Paths are relative to the root of the checkout, with forward slashes. */
+export function checkFile(file: string, text: string): Violation[] {
+  const violations: Violation[] = [];
+  const home = folderOf(file);
+  if (!home) return violations;
+  for (const { specifier, line } of importsOf(text)) {
+    const complain = (message: string) => violations.push({ file, line, message });
+    if (specifier === "bun:ffi" && home !== "lib/sys") complain("only lib/sys may import bun:ffi");
+    if (!specifier.startsWith(".")) continue;
+    if (!/\.(ts|json|js|css|txt)$/.test(specifier)) complain(`import "${specifier}" needs its file extension`);
+    const target = relative(".", resolve(dirname(file), specifier));
+    const other = folderOf(target);
+    if (!other || other === home) continue;
+    const allowed = [...(ALLOWED[home] ?? []), ...(GROUND.includes(home) ? [] : GROUND)];
+    if (!allowed.some((prefix) => other === prefix || other.startsWith(`${prefix}/`))) {
+      complain(`${home} may not import ${other}: it stands on a lower or the same floor`);
+    } else if (other.startsWith("lib/") && !isDoor(other, target, file)) {
+      complain(`${target} is behind the door of ${other}; import ${other}/index.ts`);
+    }
+  }
+  return violations;
+}
+
+function isDoor(folder: string, target: string, importer: string): boolean {
+  const inside = target.slice(folder.length + 1);
+  if (inside === TEST_DOOR)
+    return /\.(test|suite)\.ts$|\/suite\.ts$|\/testing\.ts$|^conformance\/|^bench\/|\/testing\//.test(importer);
+  if (MANY_DOORS.includes(folder)) return !inside.includes("/");
+  return inside === "index.ts";
+}
+
+function folderOf(file: string): string | undefined {
+  const parts = file.split("/");
+  const top = parts[0] ?? "";
+  if (top === "lib" && parts.length > 2) return `lib/${parts[1]}`;
+  return parts.length > 1 && top in ALLOWED ? top : undefined;
+}
+
+/** Static, side-effect and dynamic imports, `import type` included: a type is a dependency of the reader, too. */
+export function importsOf(text: string): { specifier: string; line: number }[] {
+  const found: { specifier: string; line: number }[] = [];
+  const pattern =
+    /(?:^|\n)\s*(?:import|export)\s[^;]*?from\s*"([^"]+)"|(?:^|\n)\s*import\s*"([^"]+)"|\bimport\(\s*"([^"]+)"\s*\)/g;
+  for (const match of text.matchAll(pattern)) {
+    const end = match.index + match[0].length;
+    found.push({ specifier: match[1] ?? match[2] ?? match[3] ?? "", line: text.slice(0, end).split("\n").length });
+  }
+  return found;
+}
+
+function sources(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return sources(path);
+    return entry.name.endsWith(".ts") ? [path] : [];
+  });
+}
+
+if (import.meta.main) {
+  process.chdir(join(import.meta.dirname, ".."));
+  const files = ["lib", "cmd", "conformance", "bench", "scripts"].flatMap(sources);
+  const violations = files.flatMap((file) => checkFile(file, readFileSync(file, "utf8")));
+  for (const { file, line, message } of violations) process.stderr.write(`${file}:${line}: ${message}\n`);
+  process.stdout.write(`floors: ${files.length} files, ${violations.length} violations\n`);
+  process.exit(violations.length === 0 ? 0 : 1);
+}
