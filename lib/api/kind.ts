@@ -18,16 +18,22 @@ export interface Kind<R extends Resource = Resource> {
   readonly doc: string;
   readonly spec: Schema<R["spec"]>;
   readonly status?: Schema<R["status"]>;
+  /** Written by Calico itself: shown to people, but neither made nor changed from their files. */
+  readonly managed?: true;
   /** The only name an object of the kind may have, where there is but one object: `default`. */
   readonly singleton?: string;
-  /** How names are checked. `name` (a DNS-1123 subdomain) unless said otherwise; `any` only forbids what breaks keys. */
-  readonly names?: "name" | "any";
+  /** How names are checked: as DNS-1123 subdomains (absent), as DNS-1123 labels, or only for what breaks keys. */
+  readonly names?: "label-name" | "any";
   /** Fills in what depends on other fields. Changes the resource; called after the schema's defaults. */
   complete?(resource: R): void;
   /** Rules across fields that a schema cannot say; called with defaults applied, after the schema found no problem. */
   check?(resource: R): Problem[];
-  /** Rules that need the other objects of the kind, such as overlap. `others` may contain the resource's own earlier state. */
+  /** Rules for making an object among the others of its kind, such as overlap. One of the same name counts as itself. */
   checkAgainst?(resource: R, others: readonly R[]): Problem[];
+  /** Rules for changing an object, beyond the fields that its schema calls immutable. */
+  checkUpdate?(resource: R, previous: R): Problem[];
+  /** The order of `calicoctl get`; by name when absent. */
+  compare?(a: R, b: R): number;
   /** Columns of `calicoctl get`: the plain ones, and what `-o wide` adds. */
   readonly columns: readonly Column<R>[];
 }

@@ -15,7 +15,9 @@ export type Format =
   | "ip"
   | "ip4"
   | "ip6"
-  /** A CIDR, or an address that stands for its /32 or /128. */
+  /** A CIDR, also with bits beyond its prefix length, or an address. */
+  | "cidr-or-ip"
+  /** A CIDR without bits beyond its prefix length, or an address that stands for its /32 or /128. */
   | "net"
   | "mac"
   /** RFC 3339. */
@@ -141,7 +143,10 @@ export type ObjectOf<F> = { [K in Exclude<keyof F, OptionalKeys<F>>]: Infer<F[K]
   ? { [K in keyof O]: O[K] }
   : never;
 
-type Options<N extends Common> = Omit<N, "type" | "items" | "values" | "fields" | "optional" | "default" | "computed" | "nullable" | "enum" | "wide">;
+type Options<N extends Common> = Omit<
+  N,
+  "type" | "items" | "values" | "fields" | "optional" | "default" | "computed" | "nullable" | "enum" | "wide"
+>;
 
 /** A text. */
 export const string = (options: Options<StringNode> = {}): Schema<string> => ({ type: "string", ...options });
@@ -217,3 +222,6 @@ export const withDefault = <S extends Node>(schema: S, value: Infer<S>): Schema<
 
 /** A field whose default depends on other fields; the kind's `complete` fills it in. `how` is for the reference pages. */
 export const computed = <S extends Node>(schema: S, how: string): Schema<Infer<S>> => ({ ...schema, computed: how });
+
+/** The same schema with other documentation, for an object that is used in several places. */
+export const described = <S extends Node>(schema: S, doc: string): S => ({ ...schema, doc });

@@ -3,9 +3,11 @@
  * belong to one object, lists are per kind and named index, deletes carry revision and uid, and only what a backend
  * declares in its capabilities may be relied on. Backends are loaded by `import()`: a plugin that talks to etcd never
  * reads the code of sqlite.
+ *
+ * Data flow: Client (client.ts) -> KeyValueClient, which makes keys (keys.ts) and JSON (codec.ts) of resources, joins
+ * reads of one moment into one round trip (batcher.ts) and turns changes into events (watch.ts) -> a KeyValueStore
+ * (store.ts): sqlite/, etcd/ or, for tests, memory/.
  */
-export { openClient } from "./open.ts";
-export { type DatastoreConfig, datastoreConfigFromEnv } from "./config.ts";
 export type {
   Capabilities,
   Client,
@@ -16,5 +18,16 @@ export type {
   WatchEvent,
   WatchOptions,
 } from "./client.ts";
+export {
+  type DatastoreConfig,
+  type DatastoreSettings,
+  datastoreConfig,
+  datastoreConfigFromEnv,
+  datastoreConfigFromPlugin,
+  type EtcdConfig,
+  type SqliteConfig,
+} from "./config.ts";
 export { DatastoreError, type DatastoreErrorCode } from "./errors.ts";
+export { ensureInitialized, type InitialiseOptions } from "./initialise.ts";
 export { parseJson, stringifyJson } from "./json.ts";
+export { openClient } from "./open.ts";

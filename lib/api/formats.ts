@@ -1,0 +1,151 @@
+import { tryParseAddress, tryParseCidr } from "../ip/index.ts";
+import { parseSelector, SelectorError } from "../selector/index.ts";
+import type { Format } from "./schema.ts";
+
+/**
+ * Checks of texts. A format says what it wants in words that fit behind "must be", and a check answers undefined when
+ * the text is right, else those words, or better ones where it can tell what is wrong.
+ */
+interface Rule {
+  readonly means: string;
+  /** Readers rely on it, so stored objects are checked too. */
+  readonly essential?: true;
+  readonly test: (text: string) => boolean;
+  /** Why the text is wrong, where that says more than `means`. */
+  readonly why?: (text: string) => string | undefined;
+}
+
+const CIDR = "a CIDR such as 10.0.0.0/16 or fd00::/64";
+
+const RULES: Readonly<Record<Format, Rule>> = {
+  cidr: { means: CIDR, essential: true, test: (text) => tryParseCidr(text) !== undefined },
+  "cidr-or-ip": { means: `${CIDR}, or an address`, essential: true, test: (text) => isNetwork(text) },
+  cidr4: {
+    means: "an IPv4 address, or one with its prefix length such as 10.0.0.1/24",
+    essential: true,
+    test: (text) => isNetwork(text, 4),
+  },
+  cidr6: {
+    means: "an IPv6 address, or one with its prefix length such as fd00::1/64",
+    essential: true,
+    test: (text) => isNetwork(text, 6),
+  },
+  net: {
+    means: `${CIDR} with no bits beyond its prefix length, or an address`,
+    test: (text) => isNetwork(text) && (text.indexOf("/") < 0 || isMasked(text)),
+  },
+  ip: { means: "an IP address", essential: true, test: (text) => tryParseAddress(text) !== undefined },
+  ip4: { means: "an IPv4 address", essential: true, test: (text) => tryParseAddress(text)?.version === 4 },
+  ip6: { means: "an IPv6 address", essential: true, test: (text) => tryParseAddress(text)?.version === 6 },
+  mac: {
+    means: "a MAC address such as ee:ee:ee:ee:ee:ee",
+    test: (text) => /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i.test(text),
+  },
+  "date-time": {
+    means: "a time such as 2026-01-31T12:00:00Z",
+    test: (text) => /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/.test(text),
+  },
+  name: {
+    means:
+      "a name of lower-case letters, digits, - and ., at most 253 long, with a letter or digit at both ends of every part",
+    test: isName,
+  },
+  "label-name": {
+    means: "a name of lower-case letters, digits and -, at most 63 long, with a letter or digit at both ends",
+    test: (text) => text.length <= 63 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(text),
+  },
+  interface: {
+    means: "the name of a network interface: 1 to 15 letters, digits, _, . or -",
+    test: (text) => text === "*" || /^[a-zA-Z0-9_.-]{1,15}$/.test(text),
+  },
+  selector: {
+    means: 'a selector such as app == "web" && !has(internal)',
+    test: (text) => selectorProblem(text) === undefined,
+    why: selectorProblem,
+  },
+  "wireguard-key": {
+    means: "a WireGuard key: 32 bytes in base64",
+    test: (text) => /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/.test(text),
+  },
+  "container-id": {
+    means: "a container ID: letters, digits and -, with a letter or digit at both ends",
+    test: (text) => /^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$/.test(text),
+  },
+  "port-name": {
+    means: "the name of a port: 1 to 15 lower-case letters, digits and single -, at least one letter",
+    test: (text) => text.length <= 15 && /^[a-z0-9]+(-[a-z0-9]+)*$/.test(text) && /[a-z]/.test(text),
+  },
+  protocol: {
+    means: "TCP, UDP, ICMP, ICMPv6, SCTP, UDPLite or a number from 1 to 255",
+    test: (text) => /^(TCP|UDP|ICMP|ICMPv6|SCTP|UDPLite)$/.test(text) || isNumberText(text, 1, 255),
+  },
+  port: {
+    means: 'a port from 1 to 65535, a range such as "8000:8080", or the name of a port',
+    test: isPort,
+  },
+  dscp: {
+    means: "DF, EF, AF11 to AF43, CS0 to CS6, or a number from 0 to 63",
+    test: (text) => /^(DF|EF|AF[1-4][1-3]|CS[0-6])$/i.test(text.trim()) || isNumberText(text, 0, 63),
+  },
+};
+
+/** What a format wants, to be read after "must be". */
+export function formatMeans(format: Format): string {
+  return RULES[format].means;
+}
+
+/** What is wrong with a text, to be read after "must be"; undefined when nothing is. */
+export function formatProblem(format: Format, text: string, stored: boolean): string | undefined {
+  const rule = RULES[format];
+  if ((stored && !rule.essential) || rule.test(text)) return undefined;
+  return rule.why?.(text) ?? rule.means;
+}
+
+/** Whether a Kubernetes label key is well formed: an optional DNS prefix and a slash, then a name of up to 63 characters. */
+export function isLabelKey(text: string): boolean {
+  const slash = text.indexOf("/");
+  if (slash >= 0 && !isName(text.slice(0, slash))) return false;
+  return text.length > slash + 1 && isLabelValue(text.slice(slash + 1));
+}
+
+/** Whether a Kubernetes label value is well formed: at most 63 letters, digits, -, _ and ., or nothing. */
+export function isLabelValue(text: string): boolean {
+  return text === "" || (text.length <= 63 && /^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/.test(text));
+}
+
+function isName(text: string): boolean {
+  return text.length <= 253 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(text);
+}
+
+function isNetwork(text: string, version?: 4 | 6): boolean {
+  const found = text.indexOf("/") < 0 ? tryParseAddress(text) : tryParseCidr(text);
+  return found !== undefined && (version === undefined || found.version === version);
+}
+
+/** Whether no bit beyond the prefix length is set. */
+export function isMasked(text: string): boolean {
+  const address = tryParseAddress(text.slice(0, text.indexOf("/")));
+  return address !== undefined && address.value === tryParseCidr(text)?.base;
+}
+
+function isNumberText(text: string, min: number, max: number): boolean {
+  return /^\d{1,5}$/.test(text) && Number(text) >= min && Number(text) <= max;
+}
+
+function isPort(text: string): boolean {
+  if (/^\d+$/.test(text)) return isNumberText(text, 1, 65535);
+  const range = /^(\d+):(\d+)$/.exec(text);
+  if (!range) return /^[a-zA-Z0-9_.-]{1,128}$/.test(text);
+  const [first, last] = [range[1]!, range[2]!];
+  return isNumberText(first, 1, 65535) && isNumberText(last, 1, 65535) && Number(first) <= Number(last);
+}
+
+function selectorProblem(text: string): string | undefined {
+  try {
+    parseSelector(text);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SelectorError) return `a selector; ${error.detail}`;
+    throw error;
+  }
+}

@@ -1,0 +1,40 @@
+import type { Kind } from "./kind.ts";
+import { API_VERSION, type Resource } from "./meta.ts";
+import { checkRules, rules } from "./rule.ts";
+import * as s from "./schema.ts";
+
+const spec = s.object({
+  ingress: rules("What may reach endpoints that refer to the profile."),
+  egress: rules("What endpoints that refer to the profile may reach."),
+  labelsToApply: s.optional(
+    s.map(s.string(), { doc: "Labels of endpoints that refer to the profile; their own labels win.", labels: true }),
+  ),
+});
+
+export type ProfileSpec = s.Infer<typeof spec>;
+export type Profile = Resource<"Profile", ProfileSpec>;
+
+/** Labels and rules that endpoints inherit by naming the profile; on Kubernetes there is one a namespace and one a service account. */
+export const Profile: Kind<Profile> = {
+  kind: "Profile",
+  apiVersion: API_VERSION,
+  plural: "profiles",
+  namespaced: false,
+  aliases: ["pro", "pros"],
+  doc: "Labels and rules that endpoints inherit by naming the profile.",
+  spec,
+  check: ({ spec }) => [
+    ...checkRules(spec.ingress ?? [], "spec.ingress", "ingress"),
+    ...checkRules(spec.egress ?? [], "spec.egress", "egress"),
+  ],
+  columns: [
+    { title: "NAME", value: (profile) => profile.metadata.name },
+    { title: "LABELS", wide: true, value: (profile) => labelsText(profile.spec.labelsToApply ?? {}) },
+  ],
+};
+
+const labelsText = (labels: Readonly<Record<string, string>>): string =>
+  Object.keys(labels)
+    .map((key) => `${key}=${labels[key]}`)
+    .sort()
+    .join(",");

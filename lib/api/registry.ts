@@ -1,0 +1,71 @@
+/**
+ * All kinds, for those who take a kind's name from a person: command lines and their files. Nothing on a plugin's path
+ * imports this; it imports the file of each kind.
+ */
+import { BlockAffinity } from "./blockaffinity.ts";
+import { ClusterInformation } from "./clusterinformation.ts";
+import { IPAMBlock } from "./ipamblock.ts";
+import { IPAMConfiguration } from "./ipamconfiguration.ts";
+import { IPAMHandle } from "./ipamhandle.ts";
+import { IPPool } from "./ippool.ts";
+import { IPReservation } from "./ipreservation.ts";
+import type { Kind } from "./kind.ts";
+import { Node } from "./node.ts";
+import { Profile } from "./profile.ts";
+import { type ParsedResource, readResource } from "./resource.ts";
+import { Tier } from "./tier.ts";
+import type { ValidateOptions } from "./validate.ts";
+import { WorkloadEndpoint } from "./workloadendpoint.ts";
+
+export type { ParsedResource } from "./resource.ts";
+
+/** Every kind there is, by name. */
+export const KINDS: readonly Kind[] = [
+  BlockAffinity,
+  ClusterInformation,
+  IPAMBlock,
+  IPAMConfiguration,
+  IPAMHandle,
+  IPPool,
+  IPReservation,
+  Node,
+  Profile,
+  Tier,
+  WorkloadEndpoint,
+];
+
+/** The kind that a person means: by its name, its plural or an alias, in any case. */
+export function findKind(name: string): Kind | undefined {
+  const wanted = name.toLowerCase();
+  return KINDS.find((kind) => kindNames(kind).includes(wanted));
+}
+
+/** All names of a kind, lower case, the singular first. */
+export function kindNames(kind: Kind): string[] {
+  return [kind.kind.toLowerCase(), kind.plural, ...kind.aliases];
+}
+
+/** Reads one resource from JSON or YAML data: apiVersion, kind, metadata and spec, completed and checked. Never throws. */
+export function parseResource(value: unknown, options?: ValidateOptions): ParsedResource {
+  return readResource(KINDS, value, options);
+}
+
+/** Like {@link parseResource}, for data that may also be a list: an array, or an object of the kind List or `<Kind>List` with items. */
+export function parseResources(value: unknown, options?: ValidateOptions): ParsedResource[] {
+  return unlist(value).map((item) => parseResource(item, options));
+}
+
+function unlist(value: unknown): unknown[] {
+  if (Array.isArray(value)) return value;
+  if (typeof value !== "object" || value === null || !("kind" in value) || typeof value.kind !== "string")
+    return [value];
+  if (!value.kind.endsWith("List") || !("items" in value) || !Array.isArray(value.items)) return [value];
+  const { kind, items } = value;
+  if (kind === "List") return items;
+  // Items of a typed list need not repeat what the list says.
+  const given = {
+    apiVersion: "apiVersion" in value ? value.apiVersion : undefined,
+    kind: kind.slice(0, -"List".length),
+  };
+  return items.map((item: unknown) => (typeof item === "object" && item !== null ? { ...given, ...item } : item));
+}

@@ -1,0 +1,66 @@
+import type { Kind } from "./kind.ts";
+import { API_VERSION, type Resource } from "./meta.ts";
+import * as s from "./schema.ts";
+
+const spec = s.object({
+  order: s.withDefault(s.number({ doc: "Tiers apply from the lowest order to the highest." }), 1_000_000),
+  defaultAction: s.withDefault(
+    s.oneOf(["Pass", "Deny"], {
+      doc: "What happens to packets of an endpoint that the tier's policies select but no rule matches.",
+    }),
+    "Deny",
+  ),
+});
+
+export type TierSpec = s.Infer<typeof spec>;
+export type Tier = Resource<"Tier", TierSpec>;
+
+/** The tiers that cannot be deleted, and what they must be (api/pkg/apis/projectcalico/v3/tier.go). */
+const BUILT_IN = [
+  { name: "default", order: 1_000_000, defaultAction: "Deny" },
+  { name: "kube-admin", order: 1_000, defaultAction: "Pass" },
+  { name: "kube-baseline", order: 10_000_000, defaultAction: "Pass" },
+] as const;
+
+/** A stage of policies; tiers are walked in their order until one decides. */
+export const Tier: Kind<Tier> = {
+  kind: "Tier",
+  apiVersion: API_VERSION,
+  plural: "tiers",
+  namespaced: false,
+  aliases: [],
+  doc: "A stage of policies; tiers are walked in their order until one decides.",
+  spec,
+  names: "label-name",
+  compare: (a, b) => a.spec.order - b.spec.order,
+  check(tier) {
+    const builtIn = BUILT_IN.find(({ name }) => name === tier.metadata.name);
+    if (!builtIn) return [];
+    return (["order", "defaultAction"] as const)
+      .filter((field) => tier.spec[field] !== builtIn[field])
+      .map((field) => ({
+        path: `spec.${field}`,
+        value: tier.spec[field],
+        message: `must be ${builtIn[field]} in the tier ${builtIn.name}`,
+      }));
+  },
+  columns: [
+    { title: "NAME", value: (tier) => tier.metadata.name },
+    { title: "ORDER", value: (tier) => String(tier.spec.order) },
+  ],
+};
+
+/** The tiers that every datastore has, as they are first written, in the order in which upstream writes them. */
+export function builtInTiers(): Tier[] {
+  return BUILT_IN.map(({ name, order, defaultAction }) => ({
+    apiVersion: API_VERSION,
+    kind: "Tier",
+    metadata: { name },
+    spec: { order, defaultAction },
+  }));
+}
+
+/** Whether a tier of this name is one that must not be deleted. */
+export function isBuiltInTier(name: string): boolean {
+  return BUILT_IN.some((tier) => tier.name === name);
+}

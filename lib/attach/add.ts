@@ -1,0 +1,288 @@
+import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
+import { CniError, errorCode, type Invocation, type Result } from "../cni/index.ts";
+import type { Client, Operation } from "../datastore/index.ts";
+import { createIpam, type Ipam } from "../ipam/index.ts";
+import { checkPodInterface, createPodInterface, deletePodInterface, VethError } from "../veth/index.ts";
+import {
+  assignByPlugin,
+  attributesOf,
+  callIpamPlugin,
+  familiesWanted,
+  isOwnIpam,
+  requestedAddress,
+  underLock,
+} from "./addresses.ts";
+import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
+import { buildEndpoint, deleteEndpoint, endpointsOfPod, isGuest, readEndpoint, writeEndpoint } from "./endpoint.ts";
+import { step } from "./failure.ts";
+import type { Host } from "./host.ts";
+import { handleOf, type Identity, identify, ownerMark } from "./identity.ts";
+import { addressesOf, attachmentResult, interfacePlan, randomMac } from "./plan.ts";
+import { ensureNetworkProfile, profilesOf, readNetworkProfile, usesNetworkProfile } from "./profile.ts";
+import { checkNetns, readMtu, readNodename } from "./settings.ts";
+import { awaitGates, awaitPolicy } from "./wait.ts";
+
+/** One ADD under way. */
+interface Work {
+  readonly call: Invocation;
+  readonly host: Host;
+  readonly client: Client;
+  readonly ipam: Ipam;
+  readonly identity: Identity;
+  readonly mtu: number;
+}
+
+/** What the datastore says about the pod when its addresses are known. */
+interface Recorded {
+  readonly addresses: readonly string[];
+  readonly endpoint: WorkloadEndpoint;
+  /** What another IPAM plugin answered; absent with calico-ipam and on a repeated ADD. */
+  readonly result?: Result;
+}
+
+/**
+ * ADD: addresses and endpoint record in one commit, then the interface. An ADD that is repeated for the same container
+ * keeps its addresses and its MAC, and repairs what is missing. A failure undoes everything that this call made.
+ */
+export async function addAttachment(call: Invocation, host: Host): Promise<Result> {
+  const node = readNodename(call.config, host);
+  const mtu = readMtu(call.config, host);
+  const identity = identify(call, node, host.env);
+  if (identity.orchestrator === "cni" && call.config.features.ipAddrsNoIpam) {
+    throw new CniError(
+      errorCode.unsupportedField,
+      '"feature_control.ip_addrs_no_ipam" is true, and is not supported for this runtime',
+      "it needs the annotations of a Kubernetes pod",
+    );
+  }
+  if (!checkNetns(call)) {
+    throw new CniError(errorCode.invalidEnvironment, `CNI_NETNS does not exist: ${call.environment.netns}`);
+  }
+  return withClient(call.config, host, async (client) => {
+    const ipam = createIpam(client, { clock: host.now, log: host.log });
+    const result = await attach({ call, host, client, ipam, identity, mtu });
+    host.log.info("attached", {
+      container: identity.containerId,
+      pod: identity.pod && `${identity.namespace}/${identity.pod}`,
+      endpoint: identity.endpointName,
+      interface: identity.hostInterface,
+      addresses: result.ips.map((ip) => ip.address).join(","),
+    });
+    return result;
+  });
+}
+
+async function attach(work: Work): Promise<Result> {
+  const { call, host, client, identity } = work;
+  const { policyType } = call.config;
+  const makesProfile = usesNetworkProfile(policyType);
+  const [information, endpoints, profile] = await step("the datastore cannot be read", () =>
+    Promise.all([
+      readClusterInformation(client),
+      endpointsOfPod(client, identity),
+      makesProfile ? readNetworkProfile(client, identity.network) : undefined,
+    ]),
+  );
+  await requireReady(client, information);
+  await awaitGates(call.config, host);
+
+  const existing = chooseExisting(identity, endpoints);
+  if (existing && existing.spec.containerID === identity.containerId && isGuest(existing, identity)) {
+    return joinAsGuest(work, existing, profile === undefined && makesProfile);
+  }
+  const isRepeated = existing?.spec.containerID === identity.containerId;
+  let recorded: Recorded | undefined;
+  let wiring = false;
+  try {
+    recorded = await record(work, existing, isRepeated);
+    wiring = true;
+    await step(`the interface ${identity.ifName} cannot be made`, () => wire(work, recorded!, existing));
+    if (makesProfile && profile === undefined) {
+      await step(`the profile "${identity.network}" cannot be made`, () => ensureNetworkProfile(client, identity));
+    }
+    await awaitPolicy(call.config, host, identity, recorded.endpoint);
+    return attachmentResult(call, identity, {
+      addresses: recorded.addresses,
+      mac: recorded.endpoint.spec.mac!,
+      mtu: work.mtu,
+      ipam: recorded.result,
+    });
+  } catch (error) {
+    // The attachment was there before this call; what it lacks now the next ADD or DEL will see.
+    if (!isRepeated) await undo(work, error, wiring);
+    throw error;
+  }
+}
+
+/**
+ * The pod's endpoint, if it has one. A container is found by its ID, so another interface name means a second attachment,
+ * which its one host interface cannot serve. A Kubernetes pod is found by its name: the container may be a new sandbox.
+ */
+function chooseExisting(identity: Identity, endpoints: readonly WorkloadEndpoint[]): WorkloadEndpoint | undefined {
+  const exact = endpoints.find((endpoint) => endpoint.metadata.name === identity.endpointName);
+  if (exact) return exact;
+  const other = endpoints.find((endpoint) => endpoint.spec.containerID === identity.containerId);
+  if (other) {
+    throw new CniError(
+      errorCode.taken,
+      `the container ${identity.containerId} has an interface of Calico already: ${other.spec.endpoint ?? other.metadata.name}`,
+      `a second one, ${identity.ifName}, is not possible: Calico gives a container one interface`,
+    );
+  }
+  return undefined;
+}
+
+/** Another network of the same container adds its profile and shares the interface, as with upstream's plugin. */
+async function joinAsGuest(work: Work, endpoint: WorkloadEndpoint, makesProfile: boolean): Promise<Result> {
+  const { call, client, identity } = work;
+  const profiles = endpoint.spec.profiles ?? [];
+  if (!profiles.includes(identity.network)) {
+    const changed = { ...endpoint, spec: { ...endpoint.spec, profiles: [...profiles, identity.network] } };
+    await step("the endpoint cannot be written", () => client.update(WorkloadEndpoint, changed));
+  }
+  if (makesProfile) {
+    await step(`the profile "${identity.network}" cannot be made`, () => ensureNetworkProfile(client, identity));
+  }
+  const addresses = addressesOfEndpoint(endpoint);
+  return attachmentResult(call, identity, { addresses, mac: endpoint.spec.mac ?? "", mtu: work.mtu });
+}
+
+/** Addresses and endpoint, in one commit where the datastore has them. */
+async function record(work: Work, existing: WorkloadEndpoint | undefined, isRepeated: boolean): Promise<Recorded> {
+  const { call, client, identity } = work;
+  const mac = (isRepeated ? existing?.spec.mac : undefined) ?? randomMac();
+  const profiles = profilesOf(identity, call.config.policyType);
+  const keptProfiles = isRepeated && identity.orchestrator === "cni" ? (existing?.spec.profiles ?? profiles) : profiles;
+  let current = existing;
+  const build = (addresses: readonly string[]): WorkloadEndpoint =>
+    buildEndpoint(identity, { addresses, mac, profiles: keptProfiles }, current);
+
+  if (!isOwnIpam(call)) {
+    const result = isRepeated
+      ? undefined
+      : await step("no address was assigned", () => assignByPlugin(call, work.host));
+    const addresses = result ? addressesOf(result) : addressesOfEndpoint(existing!);
+    const endpoint = build(addresses);
+    await step("the endpoint cannot be written", () => client.batch(writeEndpoint(endpoint, current)));
+    return { addresses, endpoint, ...(result ? { result } : {}) };
+  }
+  let endpoint: WorkloadEndpoint | undefined;
+  let attempts = 0;
+  const alsoWrite = async (addresses: readonly string[]): Promise<Operation[]> => {
+    if (attempts++ > 0) current = await readEndpoint(client, identity);
+    endpoint = build(addresses);
+    return writeEndpoint(endpoint, current);
+  };
+  const addresses = await step("no address was assigned", () =>
+    underLock(call, work.host, () => assign(work, alsoWrite)),
+  );
+  return { addresses, endpoint: endpoint! };
+}
+
+/** Asks the allocator for one address of each family, or for the one that CNI_ARGS names. */
+async function assign(
+  work: Work,
+  alsoWrite: (addresses: readonly string[]) => Promise<Operation[]>,
+): Promise<string[]> {
+  const { call, host, ipam, identity } = work;
+  const common = {
+    host: identity.node,
+    handle: identity.handle,
+    attributes: attributesOf(identity, host),
+    use: "Workload",
+    reuse: true,
+  } as const;
+  if (identity.requestedIp !== "") {
+    const address = requestedAddress(identity);
+    await ipam.assignIp({ ...common, address, alsoWrite: () => alsoWrite([address]) });
+    return [address];
+  }
+  const { ipv4Pools, ipv6Pools } = call.config.ipam;
+  const assigned = await ipam.autoAssign({
+    ...common,
+    ...familiesWanted(call),
+    pools4: ipv4Pools,
+    pools6: ipv6Pools,
+    alsoWrite: ({ v4, v6 }) => alsoWrite([...v4, ...v6].map(({ address }) => address)),
+  });
+  return [...assigned.v4, ...assigned.v6].map(({ address }) => address);
+}
+
+/** Makes the interface, unless it is there and right already. */
+function wire(work: Work, recorded: Recorded, existing: WorkloadEndpoint | undefined): void {
+  const { call, host, identity, mtu } = work;
+  const { addresses, endpoint } = recorded;
+  const plan = interfacePlan(call, identity, { addresses, mac: endpoint.spec.mac!, mtu });
+  const previous = existing?.spec.containerID;
+  if (previous === identity.containerId && checkPodInterface(plan).length === 0) return;
+  if (previous !== undefined && previous !== identity.containerId) removePreviousSandbox(work, previous, existing);
+  for (const note of createPodInterface(plan).notes) host.log.warning(note, { container: identity.containerId });
+}
+
+/**
+ * A Kubernetes pod whose former sandbox was not taken down: the name of the host interface comes from the pod's name, so
+ * the former interface has to go. Its addresses are released by the DEL of the former container, which knows its handle.
+ */
+function removePreviousSandbox(work: Work, containerId: string, existing: WorkloadEndpoint | undefined): void {
+  const { host, identity } = work;
+  const ifName = existing?.spec.endpoint ?? identity.ifName;
+  const outcome = deletePodInterface({
+    containerInterface: ifName,
+    hostInterface: existing?.spec.interfaceName ?? identity.hostInterface,
+    owner: ownerMark(identity.network, containerId, ifName),
+  });
+  host.log.info("removed the interface of the pod's former sandbox", {
+    container: containerId,
+    handle: handleOf(identity.network, containerId),
+    result: outcome.result,
+  });
+}
+
+/** Takes back what a failed ADD has made. What cannot be taken back is logged, and the runtime's DEL comes anyway. */
+async function undo(work: Work, cause: unknown, wired: boolean): Promise<void> {
+  const { call, host, client, ipam, identity } = work;
+  const attempt = async (what: string, action: () => unknown): Promise<void> => {
+    try {
+      await action();
+    } catch (error) {
+      host.log.error(`undoing a failed ADD: ${what} failed`, {
+        container: identity.containerId,
+        error: (error as Error).message,
+      });
+    }
+  };
+  if (wired && leftInterface(cause)) {
+    await attempt("removing the interface", () =>
+      deletePodInterface({
+        netns: call.environment.netns,
+        containerInterface: identity.ifName,
+        hostInterface: identity.hostInterface,
+        owner: identity.owner,
+      }),
+    );
+  }
+  const endpointDeletion = async (): Promise<Operation[]> => {
+    const endpoint = await readEndpoint(client, identity);
+    return endpoint?.spec.containerID === identity.containerId ? [deleteEndpoint(endpoint)] : [];
+  };
+  if (isOwnIpam(call)) {
+    await attempt("releasing the addresses", () =>
+      underLock(call, host, () => ipam.releaseByHandle(identity.handle, { alsoWrite: endpointDeletion })),
+    );
+    return;
+  }
+  await attempt("deleting the endpoint", async () => client.batch(await endpointDeletion()));
+  await attempt("the IPAM plugin's DEL", () => callIpamPlugin(call, host, "DEL"));
+}
+
+/** lib/veth refuses before it touches anything in these cases, and what is there is somebody else's. */
+function leftInterface(cause: unknown): boolean {
+  const error = cause instanceof CniError ? cause.cause : cause;
+  if (!(error instanceof VethError)) return true;
+  return !["INVALID", "NETNS", "HOST_INTERFACE_TAKEN", "CONTAINER_INTERFACE_TAKEN"].includes(error.code);
+}
+
+/** 10.0.0.1/32 -> 10.0.0.1 */
+export function addressesOfEndpoint(endpoint: WorkloadEndpoint): string[] {
+  return (endpoint.spec.ipNetworks ?? []).map((network) => network.replace(/\/\d+$/, ""));
+}

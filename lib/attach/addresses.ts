@@ -1,0 +1,163 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { CniError, errorCode, executeDelegate, type Invocation, parseResult, type Result } from "../cni/index.ts";
+import { formatAddress, tryParseAddress } from "../ip/index.ts";
+import type { Attributes } from "../ipam/index.ts";
+import { type FileLock, lockFileSync } from "../sys/index.ts";
+import type { Host } from "./host.ts";
+import type { Identity } from "./identity.ts";
+
+/** How long the allocator, or another IPAM plugin, may take once it is its turn; upstream's bound. */
+export const IPAM_TIMEOUT_MS = 90_000;
+
+/** Whether addresses come from the allocator in this process rather than from another plugin. */
+export function isOwnIpam(call: Invocation): boolean {
+  return call.config.ipam.type === "calico-ipam";
+}
+
+/**
+ * Runs the allocator under the host-wide lock, which keeps the plugins of one node from racing for its block. The kernel
+ * hands the lock on in the order of arrival; only from then on the time counts. As upstream, a lock that cannot be had
+ * is no reason to fail: every write is a compare-and-swap anyway.
+ */
+export async function underLock<T>(call: Invocation, host: Host, work: () => Promise<T>): Promise<T> {
+  const lock = takeLock(call.config.ipamLockFile || host.files.ipamLock, host);
+  try {
+    return await within(IPAM_TIMEOUT_MS, work());
+  } finally {
+    lock?.release();
+  }
+}
+
+function takeLock(path: string, host: Host): FileLock | undefined {
+  for (let attempt = 0; attempt < 2; attempt++) {
+    try {
+      return lockFileSync(path);
+    } catch (error) {
+      const missing = (error as { code?: string }).code === "ENOENT";
+      if (attempt > 0 || !missing || !makeFolder(dirname(path))) {
+        host.log.warning("the IPAM lock cannot be taken; going on without", {
+          file: path,
+          error: (error as Error).message,
+        });
+        return undefined;
+      }
+    }
+  }
+  return undefined;
+}
+
+function makeFolder(folder: string): boolean {
+  try {
+    mkdirSync(folder, { recursive: true });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(
+        new CniError(errorCode.tryAgainLater, `no address was assigned or released within ${milliseconds / 1000} s`),
+      );
+    }, milliseconds);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** How many addresses of each family: one IPv4 address unless told otherwise, and IPv6 only when asked for (upstream's defaults). */
+export function familiesWanted(call: Invocation): { num4: number; num6: number } {
+  const { assignIpv4, assignIpv6 } = call.config.ipam;
+  const num4 = assignIpv4 === false ? 0 : 1;
+  const num6 = assignIpv6 === true ? 1 : 0;
+  if (num4 + num6 === 0) {
+    throw new CniError(
+      errorCode.invalidConfiguration,
+      '"ipam.assign_ipv4" and "ipam.assign_ipv6" are both false: the pod would get no address',
+    );
+  }
+  return { num4, num6 };
+}
+
+/** The address of `IP=` in CNI_ARGS, canonical. */
+export function requestedAddress(identity: Identity): string {
+  const address = tryParseAddress(identity.requestedIp);
+  if (!address) {
+    throw new CniError(
+      errorCode.invalidEnvironment,
+      `CNI_ARGS has IP=${JSON.stringify(identity.requestedIp.slice(0, 80))}, which is no IP address`,
+    );
+  }
+  return formatAddress(address);
+}
+
+/** What is kept with an allocation, by upstream's names. */
+export function attributesOf(identity: Identity, host: Host): Attributes {
+  return {
+    node: identity.node,
+    timestamp: goTime(host.now()),
+    ...(identity.pod === "" ? {} : { pod: identity.pod, namespace: identity.namespace }),
+  };
+}
+
+/** "2024-10-19 20:50:00.035 +0000 UTC": what Go's Time.String prints, without trailing zeros of the fraction. */
+export function goTime(milliseconds: number): string {
+  const time = new Date(milliseconds).toISOString().replace("T", " ").replace("Z", "");
+  return `${time.replace(/\.?0+$/, "")} +0000 UTC`;
+}
+
+/** Executes the configured IPAM plugin for one of its verbs. */
+export async function callIpamPlugin(
+  call: Invocation,
+  _host: Host,
+  command: Invocation["environment"]["command"],
+): Promise<unknown> {
+  const { ipam } = call.config;
+  const usesPodCidr = ipam.type === "host-local" && /"subnet"\s*:\s*"usepodcidr/i.test(call.stdin);
+  if (usesPodCidr && (command === "ADD" || command === "CHECK")) {
+    throw new CniError(
+      errorCode.unsupportedField,
+      '"ipam.subnet" is "usePodCidr", which needs the Kubernetes API',
+      "give the subnet itself, or use calico-ipam",
+    );
+  }
+  return executeDelegate({
+    type: ipam.type,
+    command,
+    path: call.environment.path,
+    // As upstream: other plugins must not trip over Kubernetes' arguments.
+    env: { ...call.env, CNI_ARGS: ["IgnoreUnknown=1", call.environment.args].filter((part) => part !== "").join(";") },
+    stdin: usesPodCidr ? withoutPodCidr(call) : call.stdin,
+    timeoutMs: IPAM_TIMEOUT_MS,
+    stderr: (text) => process.stderr.write(text),
+  });
+}
+
+/** host-local releases by container, so any subnet of the right family will do (upstream's way). */
+function withoutPodCidr(call: Invocation): string {
+  return JSON.stringify(call.config.raw, (key, value: unknown) => {
+    if (key !== "subnet" || typeof value !== "string") return value;
+    const wanted = value.toLowerCase();
+    return wanted === "usepodcidr" ? "0.0.0.0/0" : wanted === "usepodcidripv6" ? "::/0" : value;
+  });
+}
+
+/** The addresses another plugin assigned, with what else it said. Gateways go: the pod's link is point to point. */
+export async function assignByPlugin(call: Invocation, host: Host): Promise<Result> {
+  const answer = await callIpamPlugin(call, host, "ADD");
+  const result = parseResult(answer, call.config.cniVersion, `the result of the plugin "${call.config.ipam.type}"`);
+  if (result.ips.length === 0) {
+    throw new CniError(
+      errorCode.addresses,
+      `the plugin "${call.config.ipam.type}" returned no IP addresses in its result`,
+    );
+  }
+  return result;
+}

@@ -1,0 +1,151 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
+import { WorkloadEndpoint as Kind } from "../api/workloadendpoint.ts";
+import type { Invocation } from "../cni/index.ts";
+import { type Client, DatastoreError, type Operation } from "../datastore/index.ts";
+import { createIpam, type Ipam } from "../ipam/index.ts";
+import { type DeleteOutcome, type DeletePlan, deletePodInterface } from "../veth/index.ts";
+import { callIpamPlugin, isOwnIpam, underLock } from "./addresses.ts";
+import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
+import { deleteEndpoint, endpointsOfPod, isGuest, readEndpoint } from "./endpoint.ts";
+import { step } from "./failure.ts";
+import type { Host } from "./host.ts";
+import { type Identity, identify } from "./identity.ts";
+import { checkNetns, readNodename } from "./settings.ts";
+
+/** How often an endpoint that changed meanwhile is read and deleted anew; upstream's count. */
+const ATTEMPTS = 5;
+
+/**
+ * DEL: the interface first, then addresses and endpoint in one commit. Succeeds however much is gone already, the
+ * namespace included. Only what belongs to this very container is removed: a pod's newer sandbox, another network's or
+ * another container's interface stay.
+ */
+export async function deleteAttachment(call: Invocation, host: Host): Promise<void> {
+  const node = readNodename(call.config, host, true);
+  const identity = identify(call, node, host.env);
+  // The path may lead to the host itself by now (a reused PID): then there is nothing of the pod in it.
+  const netns = call.environment.netns !== "" && isPodNetns(call, host) ? call.environment.netns : undefined;
+  await withClient(call.config, host, async (client) => {
+    const [information, endpoint] = await step("the datastore cannot be read", () =>
+      Promise.all([readClusterInformation(client), readEndpoint(client, identity)]),
+    );
+    await requireReady(client, information);
+    const isOurs = endpoint?.spec.containerID === undefined || endpoint.spec.containerID === identity.containerId;
+    if (endpoint === undefined && (await hasOtherInterface(client, identity))) {
+      host.log.info("nothing to delete: the container's interface of Calico is another one", {
+        container: identity.containerId,
+        interface: identity.ifName,
+      });
+      return;
+    }
+    if (endpoint && isOurs && isGuest(endpoint, identity) && !(await holdsAddressesOf(client, identity, endpoint))) {
+      await leaveAsGuest(client, identity, endpoint);
+      return;
+    }
+    if (endpoint && !isOurs) {
+      host.log.info("the endpoint belongs to another container of the pod and stays", {
+        container: identity.containerId,
+        current: endpoint.spec.containerID,
+      });
+    }
+    await step(`the interface ${identity.ifName} cannot be removed`, () => {
+      const outcome = removeInterface(host, {
+        ...(netns === undefined ? {} : { netns }),
+        containerInterface: identity.ifName,
+        hostInterface: (isOurs ? endpoint?.spec.interfaceName : undefined) ?? identity.hostInterface,
+        owner: identity.owner,
+      });
+      for (const note of outcome.notes) host.log.info(note, { container: identity.containerId });
+    });
+    await release(call, host, client, identity);
+    host.log.info("detached", { container: identity.containerId, endpoint: identity.endpointName });
+  });
+}
+
+/** Removes an interface; the folder of the lock that lets deletions share the kernel's waits is made when it is missing. */
+export function removeInterface(host: Host, plan: DeletePlan): DeleteOutcome {
+  try {
+    mkdirSync(dirname(host.files.deleteLock), { recursive: true });
+  } catch {
+    return deletePodInterface(plan);
+  }
+  return deletePodInterface({ ...plan, lockFile: host.files.deleteLock });
+}
+
+function isPodNetns(call: Invocation, host: Host): boolean {
+  try {
+    return checkNetns(call);
+  } catch (error) {
+    host.log.info("CNI_NETNS is not the pod's any more", { error: (error as Error).message });
+    return false;
+  }
+}
+
+/** A DEL for an interface that was refused, while the container keeps the one it has: its addresses are under the same handle. */
+async function hasOtherInterface(client: Client, identity: Identity): Promise<boolean> {
+  const endpoints = await step("the datastore cannot be read", () => endpointsOfPod(client, identity));
+  return endpoints.some(({ spec }) => spec.containerID === identity.containerId && spec.endpoint !== identity.ifName);
+}
+
+/** Somebody edited the profiles of an endpoint that is this network's own: the addresses tell. */
+async function holdsAddressesOf(client: Client, identity: Identity, endpoint: WorkloadEndpoint): Promise<boolean> {
+  const held = await step("the datastore cannot be read", () => createIpam(client).ipsByHandle(identity.handle));
+  return held.some(({ address }) => endpoint.spec.ipNetworks?.some((network) => network.startsWith(`${address}/`)));
+}
+
+/** Takes back what an ADD of a second network did: its profile on the endpoint. */
+async function leaveAsGuest(client: Client, identity: Identity, endpoint: WorkloadEndpoint): Promise<void> {
+  const profiles = endpoint.spec.profiles ?? [];
+  const kept = profiles.filter((profile) => profile !== identity.network);
+  if (kept.length === profiles.length) return;
+  await step("the endpoint cannot be written", () =>
+    client.update(Kind, { ...endpoint, spec: { ...endpoint.spec, profiles: kept } }),
+  );
+}
+
+/** Addresses and endpoint record of one container. */
+async function release(call: Invocation, host: Host, client: Client, identity: Identity): Promise<void> {
+  if (isOwnIpam(call)) {
+    const ipam = createIpam(client, { clock: host.now, log: host.log });
+    await step("the addresses cannot be released", () =>
+      underLock(call, host, async () => {
+        await releaseContainer(client, ipam, identity);
+        await ipam.releaseByHandle(identity.legacyHandle);
+      }),
+    );
+    return;
+  }
+  await step("the endpoint cannot be deleted", () => deleteRecord(client, identity));
+  await callIpamPlugin(call, host, "DEL");
+}
+
+/** The container's addresses, and the endpoint if it is still this container's, in one commit. */
+export async function releaseContainer(client: Client, ipam: Ipam, identity: Identity): Promise<void> {
+  await ipam.releaseByHandle(identity.handle, {
+    alsoWrite: async (): Promise<Operation[]> => {
+      const endpoint = await readEndpoint(client, identity);
+      return endpoint && belongsTo(endpoint, identity.containerId) ? [deleteEndpoint(endpoint)] : [];
+    },
+  });
+}
+
+async function deleteRecord(client: Client, identity: Identity): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const endpoint = await readEndpoint(client, identity);
+    if (!endpoint || !belongsTo(endpoint, identity.containerId)) return;
+    try {
+      await client.batch([deleteEndpoint(endpoint)]);
+      return;
+    } catch (error) {
+      if (error instanceof DatastoreError && error.code === "NOT_FOUND") return;
+      if (!(error instanceof DatastoreError) || error.code !== "CONFLICT" || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** An endpoint without a container ID is whoever's asks, as upstream has it. */
+function belongsTo(endpoint: WorkloadEndpoint, containerId: string): boolean {
+  return endpoint.spec.containerID === undefined || endpoint.spec.containerID === containerId;
+}

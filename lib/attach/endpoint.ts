@@ -1,0 +1,93 @@
+import { API_VERSION } from "../api/meta.ts";
+import { endpointNameMatches } from "../api/names.ts";
+import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
+import { WorkloadEndpoint as Kind } from "../api/workloadendpoint.ts";
+import type { Client, Operation } from "../datastore/index.ts";
+import type { Identity } from "./identity.ts";
+
+/** What the datastore knows of a pod's interface, complete before the interface exists. */
+export interface EndpointFields {
+  /** Without prefix lengths. */
+  readonly addresses: readonly string[];
+  readonly mac: string;
+  readonly profiles: readonly string[];
+}
+
+/** The endpoint record as upstream writes it; over `existing` where the pod had one (facts 2.2 and 2.5). */
+export function buildEndpoint(
+  identity: Identity,
+  fields: EndpointFields,
+  existing: WorkloadEndpoint | undefined,
+): WorkloadEndpoint {
+  return {
+    apiVersion: API_VERSION,
+    kind: "WorkloadEndpoint",
+    metadata: {
+      ...existing?.metadata,
+      name: existing?.metadata.name ?? identity.endpointName,
+      namespace: identity.namespace,
+      labels: {
+        ...existing?.metadata.labels,
+        ...identity.labels,
+        // Set on every write, whatever a caller says (clientv3, updateLabelsForStorage).
+        "projectcalico.org/namespace": identity.namespace,
+        "projectcalico.org/orchestrator": identity.orchestrator,
+      },
+    },
+    spec: {
+      ...existing?.spec,
+      orchestrator: identity.orchestrator,
+      node: identity.node,
+      containerID: identity.containerId,
+      ...(identity.pod === "" ? {} : { pod: identity.pod }),
+      endpoint: identity.ifName,
+      ipNetworks: fields.addresses.map(hostNetwork),
+      profiles: [...fields.profiles],
+      interfaceName: identity.hostInterface,
+      mac: fields.mac,
+    },
+  };
+}
+
+/** 10.0.0.1 -> 10.0.0.1/32 */
+export function hostNetwork(address: string): string {
+  return `${address}/${address.includes(":") ? 128 : 32}`;
+}
+
+/** Writes it: an update where there is one, a creation otherwise. Nothing when it would change nothing. */
+export function writeEndpoint(endpoint: WorkloadEndpoint, existing: WorkloadEndpoint | undefined): Operation[] {
+  if (existing === undefined) return [{ op: "create", kind: Kind, resource: endpoint }];
+  if (Bun.deepEquals(existing, endpoint)) return [];
+  return [{ op: "update", kind: Kind, resource: endpoint }];
+}
+
+export function readEndpoint(client: Client, identity: Identity): Promise<WorkloadEndpoint | undefined> {
+  return client.get(Kind, { name: identity.endpointName, namespace: identity.namespace });
+}
+
+/** The endpoints of the same pod or container, whatever their interfaces are called. */
+export async function endpointsOfPod(client: Client, identity: Identity): Promise<WorkloadEndpoint[]> {
+  const { items } = await client.list(Kind, { namespace: identity.namespace, namePrefix: identity.endpointPrefix });
+  return items.filter((endpoint) => endpointNameMatches(identity.endpointId, endpoint.metadata.name));
+}
+
+/** The deletion of exactly this revision. */
+export function deleteEndpoint(endpoint: WorkloadEndpoint): Operation {
+  const { name, namespace, resourceVersion, uid } = endpoint.metadata;
+  return {
+    op: "delete",
+    kind: Kind,
+    ref: { name, ...(namespace === undefined ? {} : { namespace }) },
+    ...(resourceVersion === undefined ? {} : { resourceVersion }),
+    ...(uid === undefined ? {} : { uid }),
+  };
+}
+
+/**
+ * Whether the endpoint was made by another network of the same container, and this network only added its profile to
+ * it, as upstream's plugin does for plain CNI. Under Kubernetes a pod has one network.
+ */
+export function isGuest(endpoint: WorkloadEndpoint, identity: Identity): boolean {
+  const profiles = endpoint.spec.profiles ?? [];
+  return identity.orchestrator === "cni" && profiles.length > 0 && profiles[0] !== identity.network;
+}

@@ -1,0 +1,91 @@
+import { addressOf, type Invocation, type Result, type Route } from "../cni/index.ts";
+import { formatAddress, parseAddress, parseCidr, parseMac } from "../ip/index.ts";
+import type { PodInterfacePlan, PodRoute } from "../veth/index.ts";
+import { hostNetwork } from "./endpoint.ts";
+import type { Identity } from "./identity.ts";
+
+const DEFAULT_ROUTES: readonly string[] = ["0.0.0.0/0", "::/0"];
+
+/**
+ * The destinations routed inside the pod. As upstream: everything, and only for Kubernetes pods with host-local its
+ * `routes` instead, or with `include_default_routes` as well. Their gateways do not count on a point-to-point link.
+ */
+export function podRoutes(call: Invocation, identity: Identity): PodRoute[] {
+  const { ipam, includeDefaultRoutes } = call.config;
+  const custom = identity.orchestrator === "k8s" && ipam.type === "host-local" ? ipam.routes.map(({ dst }) => dst) : [];
+  const destinations =
+    custom.length === 0 ? DEFAULT_ROUTES : includeDefaultRoutes ? [...DEFAULT_ROUTES, ...custom] : custom;
+  const unique = new Map(destinations.map((text) => [text, { destination: parseCidr(text) }]));
+  return [...unique.values()];
+}
+
+/** What lib/veth shall make, or find. */
+export function interfacePlan(
+  call: Invocation,
+  identity: Identity,
+  facts: { readonly addresses: readonly string[]; readonly mac: string; readonly mtu: number; readonly owner?: string },
+): PodInterfacePlan {
+  return {
+    netns: call.environment.netns,
+    containerInterface: identity.ifName,
+    hostInterface: identity.hostInterface,
+    owner: facts.owner ?? identity.owner,
+    mtu: facts.mtu,
+    mac: parseMac(facts.mac),
+    numQueues: call.config.numQueues,
+    deviceType: call.config.deviceType,
+    addresses: facts.addresses.map(parseAddress),
+    routes: podRoutes(call, identity),
+    hostRoutes: true,
+    allowIpForwarding: call.config.allowIpForwarding,
+  };
+}
+
+/** A random unicast, locally administered MAC, as the kernel would choose one. */
+export function randomMac(): string {
+  const mac = crypto.getRandomValues(new Uint8Array(6));
+  mac[0] = (mac[0]! & 0xfe) | 0x02;
+  return Array.from(mac, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
+
+/**
+ * The result of an ADD: the host's interface, then the pod's, which all addresses belong to. Addresses are /32 and /128
+ * whatever the IPAM plugin said, and gateways are gone: neither is of use on a point-to-point link.
+ */
+export function attachmentResult(
+  call: Invocation,
+  identity: Identity,
+  facts: {
+    readonly addresses: readonly string[];
+    readonly mac: string;
+    readonly mtu: number;
+    readonly ipam?: Result | undefined;
+  },
+): Result {
+  const { dns } = call.config;
+  const hasDns = dns.nameservers.length + dns.search.length + dns.options.length > 0 || dns.domain !== "";
+  return {
+    interfaces: [
+      { name: identity.hostInterface },
+      { name: identity.ifName, mac: facts.mac, mtu: facts.mtu, sandbox: call.environment.netns },
+    ],
+    ips: facts.addresses.map((address) => ({ address: hostNetwork(address), interface: 1 })),
+    routes: facts.ipam?.routes ?? resultRoutes(call, facts.addresses),
+    dns: hasDns ? dns : (facts.ipam?.dns ?? dns),
+  };
+}
+
+/**
+ * calico-ipam answers with one route an address: the host's, to the pod. For other plugins, on an ADD that is repeated
+ * and does not ask them again, it is what host-local would have said.
+ */
+function resultRoutes(call: Invocation, addresses: readonly string[]): readonly Route[] {
+  const { ipam } = call.config;
+  if (ipam.type === "calico-ipam") return addresses.map((address) => ({ dst: hostNetwork(address) }));
+  return ipam.routes.map(({ dst, gw }) => (gw === "" ? { dst } : { dst, gw }));
+}
+
+/** The addresses of a result, canonical, without their lengths. */
+export function addressesOf(result: Result): string[] {
+  return result.ips.map((ip) => formatAddress(addressOf(ip)));
+}

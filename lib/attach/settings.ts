@@ -1,0 +1,95 @@
+import { readFileSync } from "node:fs";
+import { CniError, errorCode, type Invocation, type NetworkConfig } from "../cni/index.ts";
+import { currentNamespace, openNamespace, SysError } from "../sys/index.ts";
+import type { Host } from "./host.ts";
+
+/** What the kernel gives a veth of its own accord. */
+const DEFAULT_MTU = 1500;
+
+/** The smallest MTU that IPv4 may be carried over (RFC 791). */
+const LEAST_MTU = 68;
+
+/**
+ * This node's name: `nodename`, the nodename file, the deprecated `hostname`, or the machine's own name, in this order.
+ * Unless `nodename_file_optional`, a file that is missing means that calico-node has not started yet. `lenient` (DEL,
+ * CHECK, GC) does without the file where the name does not come from it.
+ */
+export function readNodename(config: NetworkConfig, host: Host, lenient = false): string {
+  const file = config.nodenameFile || host.files.nodename;
+  const needed = !config.nodenameFileOptional && !(lenient && config.nodename !== "");
+  const text = needed || config.nodename === "" ? readOptional(file) : "";
+  if (text === undefined && needed) {
+    throw new CniError(
+      errorCode.tryAgainLater,
+      `this node's name is not known: the file ${file} does not exist`,
+      'check that calico-node is running and has written it, or set "nodename_file_optional": true',
+    );
+  }
+  const name = config.nodename || text?.trim() || config.hostname || host.hostname();
+  if (!/^[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?$/.test(name) || name.length > 253) {
+    throw new CniError(
+      errorCode.invalidConfiguration,
+      `${JSON.stringify(name.slice(0, 80))} cannot be a node's name`,
+      `it comes from ${config.nodename ? '"nodename"' : text ? file : config.hostname ? '"hostname"' : "the machine's name"}`,
+    );
+  }
+  return name;
+}
+
+/** The pod's MTU: `mtu`, the file that calico-node writes, or 1500. */
+export function readMtu(config: NetworkConfig, host: Host): number {
+  const text = config.mtu > 0 && !config.requireMtuFile ? undefined : readOptional(host.files.mtu);
+  if (text === undefined && config.requireMtuFile) {
+    throw new CniError(
+      errorCode.tryAgainLater,
+      `"require_mtu_file" is set, and the file ${host.files.mtu} does not exist`,
+      "calico-node writes it when it has found out the MTU",
+    );
+  }
+  const source = config.mtu > 0 ? '"mtu"' : host.files.mtu;
+  const mtu = config.mtu > 0 ? config.mtu : text === undefined ? 0 : Number(text.trim() || "x");
+  if (mtu === 0) return DEFAULT_MTU;
+  if (!Number.isInteger(mtu) || mtu < LEAST_MTU || mtu > 65_535) {
+    throw new CniError(
+      errorCode.invalidConfiguration,
+      `${source} is no MTU`,
+      `it is a whole number from ${LEAST_MTU} to 65535`,
+    );
+  }
+  return mtu;
+}
+
+/**
+ * Refuses a CNI_NETNS that is no network namespace, or is the one this plugin runs in: nothing may ever be made or
+ * removed there. Answers false where the path leads nowhere.
+ */
+export function checkNetns(call: Invocation): boolean {
+  const { netns, netnsOverride } = call.environment;
+  try {
+    using pod = openNamespace(netns);
+    using own = currentNamespace();
+    if (pod.inode === own.inode && !netnsOverride) {
+      throw new CniError(
+        errorCode.invalidEnvironment,
+        `CNI_NETNS is the plugin's own network namespace: ${netns}`,
+        "a pod needs one of its own",
+      );
+    }
+    return true;
+  } catch (error) {
+    if (error instanceof SysError && error.code === "ENOENT") return false;
+    if (error instanceof SysError) {
+      throw new CniError(errorCode.invalidEnvironment, `CNI_NETNS is no network namespace: ${netns}`, error.message);
+    }
+    throw error;
+  }
+}
+
+function readOptional(file: string): string | undefined {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new CniError(errorCode.ioFailure, `the file ${file} cannot be read`, (error as Error).message);
+  }
+}

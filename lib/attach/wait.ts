@@ -1,0 +1,91 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
+import { CniError, errorCode, type NetworkConfig } from "../cni/index.ts";
+import type { Host } from "./host.ts";
+import type { Identity } from "./identity.ts";
+
+/** How long all of `readiness_gates` may take each, and one question to one of them; upstream's times. */
+const GATE_TIMEOUT_MS = 30_000;
+const GATE_QUESTION_MS = 5_000;
+
+export interface WaitTimes {
+  readonly gateTimeoutMs: number;
+  readonly pauseMs: number;
+}
+
+const TIMES: WaitTimes = { gateTimeoutMs: GATE_TIMEOUT_MS, pauseMs: 1_000 };
+
+/** Waits until every URL of `readiness_gates` answers with a status from 200 to 399; CniError 11 when one does not. */
+export async function awaitGates(config: NetworkConfig, host: Host, times: WaitTimes = TIMES): Promise<void> {
+  for (const gate of config.readinessGates) {
+    const deadline = performance.now() + times.gateTimeoutMs;
+    for (;;) {
+      const problem = await askGate(gate, Math.min(GATE_QUESTION_MS, times.gateTimeoutMs));
+      if (problem === undefined) break;
+      host.log.info("readiness gate is not ready", { gate, problem });
+      if (performance.now() + times.pauseMs > deadline) {
+        throw new CniError(
+          errorCode.tryAgainLater,
+          `the readiness gate ${gate} is not ready: ${problem}`,
+          `it is one of "readiness_gates" and was asked for ${times.gateTimeoutMs / 1000} s`,
+        );
+      }
+      await pause(times.pauseMs);
+    }
+  }
+}
+
+/** What is wrong with a gate; undefined when it is ready. */
+export async function askGate(gate: string, timeoutMs = GATE_QUESTION_MS): Promise<string | undefined> {
+  try {
+    const answer = await fetch(gate, { signal: AbortSignal.timeout(timeoutMs) });
+    await answer.body?.cancel();
+    return answer.status >= 200 && answer.status < 400 ? undefined : `it answers with status ${answer.status}`;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/**
+ * `policy_setup_timeout_seconds`: waits until Felix says that the endpoint's policy is in force, by a file in
+ * `endpoint_status_dir`. As upstream, a pod whose policy takes too long starts all the same, and the log says so.
+ */
+export async function awaitPolicy(
+  config: NetworkConfig,
+  host: Host,
+  identity: Identity,
+  endpoint: WorkloadEndpoint,
+): Promise<void> {
+  if (config.policySetupTimeoutSeconds === 0) return;
+  const file = join(config.endpointStatusDir || host.files.endpointStatus, statusFileName(identity, endpoint));
+  const deadline = performance.now() + config.policySetupTimeoutSeconds * 1000;
+  for (let waited = 10; !existsSync(file); waited = Math.min(waited * 1.5, 200)) {
+    const left = deadline - performance.now();
+    if (left <= 0) {
+      host.log.warning("the endpoint's policy is not in force in time; the pod starts without waiting longer", {
+        file,
+      });
+      return;
+    }
+    await pause(Math.min(waited, left));
+  }
+}
+
+/** `<orchestrator> <namespace>/<workload> <endpoint>`, each escaped as a part of a URL's path (libcalico-go/lib/names). */
+export function statusFileName(identity: Identity, endpoint: WorkloadEndpoint): string {
+  const workload = identity.pod || identity.containerId;
+  const parts = [identity.orchestrator, `${identity.namespace}/${workload}`, endpoint.spec.endpoint ?? identity.ifName];
+  return parts.map(pathEscape).join(" ");
+}
+
+/** Go's url.PathEscape. */
+function pathEscape(text: string): string {
+  return encodeURIComponent(text)
+    .replace(/%(24|26|2B|3A|3D|40)/g, (code) => decodeURIComponent(code))
+    .replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

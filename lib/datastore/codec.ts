@@ -1,0 +1,457 @@
+import type { Kind } from "../api/kind.ts";
+import type { ObjectMeta, Resource } from "../api/meta.ts";
+import { checkResource, completeResource } from "../api/resource.ts";
+import { describeProblem } from "../api/schema.ts";
+import { formatCidr, tryParseCidr } from "../ip/index.ts";
+import { DatastoreError } from "./errors.ts";
+import { parseJson, stringifyJson } from "./json.ts";
+import { handleIdOfKey, type KeyParts, parseKey } from "./keys.ts";
+import type { Stored } from "./store.ts";
+
+/**
+ * Between resources and the JSON that is stored for them. Most kinds are stored as they are; blocks, affinities, handles and
+ * the IPAM configuration are stored in upstream's older v1 model, which has other field names, no metadata, and Go's rules
+ * for what is left out (libcalico-go/lib/backend/model). Fields that we do not know are carried along in `spec` and are
+ * written back, so that a newer Calico's additions outlive our updates.
+ */
+
+type Json = Record<string, unknown>;
+
+/** How a kind of the v1 model is stored. Kinds without one of these are stored as resources. */
+interface ModelCodec {
+  /** The spec of a stored value. */
+  decode(reader: Reader, parts: KeyParts, key: string): Json;
+  encode(spec: Json): Json;
+}
+
+/** Reads fields of one stored object; what it does not accept is reported with key and field. */
+class Reader {
+  constructor(
+    readonly key: string,
+    readonly value: Json,
+  ) {}
+
+  fail(field: string, value: unknown, must: string): never {
+    throw unreadable(this.key, `${field}: ${sample(value)}: must be ${must}`);
+  }
+
+  boolean(field: string): boolean {
+    const value = this.value[field] ?? false;
+    return typeof value === "boolean" ? value : this.fail(field, value, "true or false");
+  }
+
+  text(field: string): string | undefined {
+    const value = this.value[field] ?? undefined;
+    return value === undefined || typeof value === "string" ? value : this.fail(field, value, "a string");
+  }
+
+  oneOf(field: string, values: readonly string[]): string | undefined {
+    const value = this.text(field);
+    if (value === undefined || value === "") return undefined;
+    return values.includes(value) ? value : this.fail(field, value, values.map((one) => `"${one}"`).join(", "));
+  }
+
+  integer(field: string, max: number): number {
+    const value = this.value[field] ?? 0;
+    return isInteger(value, max) ? value : this.fail(field, value, `an integer from 0 to ${max}`);
+  }
+
+  list(field: string): unknown[] {
+    const value = this.value[field] ?? [];
+    return Array.isArray(value) ? value : this.fail(field, value, "a list");
+  }
+
+  map<V>(field: string, convert: (value: unknown) => V | undefined, must: string): Record<string, V> {
+    const value = this.value[field] ?? {};
+    if (!isObject(value)) return this.fail(field, value, "an object");
+    return Object.fromEntries(
+      Object.entries(value).map(([name, item]) => [name, convert(item) ?? this.fail(`${field}.${name}`, item, must)]),
+    );
+  }
+
+  /** The fields that are neither in the model nor in the spec's own vocabulary. */
+  others(known: ReadonlySet<string>): Json {
+    const others: Json = {};
+    for (const field of Object.keys(this.value)) if (!known.has(field)) define(others, field, this.value[field]);
+    return others;
+  }
+}
+
+const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
+const MAX_UINT64 = 0xffff_ffff_ffff_ffffn;
+
+const BLOCK_FIELDS = new Set([
+  "cidr",
+  "affinity",
+  "affinity_claim_time",
+  "affinityClaimTime",
+  "allocations",
+  "unallocated",
+  "attributes",
+  "sequenceNumber",
+  "sequenceNumberForAllocation",
+  "deleted",
+  "hostAffinity",
+  "strictAffinity",
+]);
+
+const block: ModelCodec = {
+  decode(reader, parts) {
+    const text = reader.text("cidr") ?? reader.fail("cidr", undefined, "a CIDR");
+    const cidr = tryParseCidr(text);
+    const expected = formatCidr(parts.cidr!);
+    if (!cidr || formatCidr(cidr) !== expected) return reader.fail("cidr", text, `${expected}, as in its key`);
+    const bits = (cidr.version === 4 ? 32 : 128) - cidr.length;
+    if (bits > 16) reader.fail("cidr", text, "a block of at most 65536 addresses");
+    const size = 1 << bits;
+
+    const attributes = reader.list("attributes").map((value, i) => attribute(reader, value, i));
+    const allocations = reader.list("allocations");
+    if (allocations.length !== size)
+      reader.fail("allocations", allocations.length, `a list of ${size} entries, one an address`);
+    allocations.forEach((value, i) => {
+      if (value !== null && !isInteger(value, MAX_INTEGER))
+        reader.fail(`allocations[${i}]`, value, "null or an index into attributes");
+    });
+    const unallocated = reader.list("unallocated");
+    unallocated.forEach((value, i) => {
+      if (!isInteger(value, size - 1)) reader.fail(`unallocated[${i}]`, value, `an integer from 0 to ${size - 1}`);
+    });
+    // Blocks written before owners had types name a host alone (model.AllocationBlock.HostAffinity).
+    const host = reader.text("hostAffinity");
+    const affinity = reader.text("affinity") ?? (host ? `host:${host}` : undefined);
+    const claimed = reader.text("affinity_claim_time");
+    const sequence = reader.value.sequenceNumber ?? 0;
+    return {
+      cidr: expected,
+      ...(affinity === undefined ? {} : { affinity }),
+      ...(claimed === undefined ? {} : { affinityClaimTime: claimed }),
+      allocations,
+      unallocated,
+      attributes,
+      sequenceNumber: uint64(sequence) ?? reader.fail("sequenceNumber", sequence, "an unsigned 64-bit integer"),
+      sequenceNumberForAllocation: reader.map("sequenceNumberForAllocation", uint64, "an unsigned 64-bit integer"),
+      deleted: reader.boolean("deleted"),
+      ...reader.others(BLOCK_FIELDS),
+    };
+  },
+  encode(spec) {
+    return {
+      cidr: canonicalCidr(spec.cidr),
+      affinity: spec.affinity ?? null,
+      ...(spec.affinityClaimTime ? { affinity_claim_time: goTime(spec.affinityClaimTime) } : {}),
+      allocations: spec.allocations ?? [],
+      unallocated: spec.unallocated ?? [],
+      attributes: Array.isArray(spec.attributes) ? spec.attributes.map(storedAttribute) : (spec.attributes ?? []),
+      sequenceNumber: spec.sequenceNumber ?? 0,
+      sequenceNumberForAllocation: sorted(spec.sequenceNumberForAllocation) ?? {},
+      deleted: spec.deleted ?? false,
+      ...without(spec, BLOCK_FIELDS),
+    };
+  },
+};
+
+const ATTRIBUTE_FIELDS = new Set(["handle_id", "secondary", "alternateOwnerAttrs", "releasedAt"]);
+
+function attribute(block: Reader, value: unknown, index: number): Json {
+  if (!isObject(value)) return block.fail(`attributes[${index}]`, value, "an object");
+  const reader = new Reader(block.key, value);
+  const inner = (field: string) => `attributes[${index}].${field}`;
+  const texts = (field: string): Json | undefined => {
+    const map = value[field] ?? undefined;
+    if (map === undefined) return undefined;
+    if (!isObject(map)) return block.fail(inner(field), map, "an object");
+    for (const name of Object.keys(map))
+      if (typeof map[name] !== "string") block.fail(`${inner(field)}.${name}`, map[name], "a string");
+    return map;
+  };
+  const text = (field: string): string | undefined => {
+    const item = value[field] ?? undefined;
+    return item === undefined || typeof item === "string" ? item : block.fail(inner(field), item, "a string");
+  };
+  const handle = text("handle_id");
+  const secondary = texts("secondary");
+  const alternate = texts("alternateOwnerAttrs");
+  const released = text("releasedAt");
+  return {
+    ...(handle === undefined ? {} : { handle_id: handle }),
+    ...(secondary === undefined ? {} : { secondary }),
+    ...(alternate === undefined ? {} : { alternateOwnerAttrs: alternate }),
+    ...(released === undefined ? {} : { releasedAt: released }),
+    ...reader.others(ATTRIBUTE_FIELDS),
+  };
+}
+
+function storedAttribute(value: unknown): unknown {
+  if (!isObject(value)) return value;
+  const { handle_id: handle, secondary, alternateOwnerAttrs: alternate, releasedAt: released } = value;
+  return {
+    ...(handle === undefined || handle === null ? {} : { handle_id: handle }),
+    ...(isEmpty(secondary) ? {} : { secondary: sorted(secondary) }),
+    ...(isEmpty(alternate) ? {} : { alternateOwnerAttrs: sorted(alternate) }),
+    ...(released ? { releasedAt: goTime(released) } : {}),
+    ...without(value, ATTRIBUTE_FIELDS),
+  };
+}
+
+const AFFINITY_FIELDS = new Set(["state", "node", "type", "cidr", "deleted"]);
+
+const affinity: ModelCodec = {
+  decode(reader, parts) {
+    return {
+      // Affinities were once stored without a value, and were confirmed.
+      state: reader.oneOf("state", ["confirmed", "pending", "pendingDeletion"]) ?? "confirmed",
+      node: parts.node!,
+      type: parts.affinityType!,
+      cidr: formatCidr(parts.cidr!),
+      deleted: reader.boolean("deleted"),
+      ...reader.others(AFFINITY_FIELDS),
+    };
+  },
+  encode(spec) {
+    return { state: spec.state ?? "confirmed", deleted: spec.deleted ?? false, ...without(spec, AFFINITY_FIELDS) };
+  },
+};
+
+const HANDLE_FIELDS = new Set(["handleID", "block", "deleted"]);
+
+const handle: ModelCodec = {
+  decode(reader, _parts, key) {
+    return {
+      handleID: handleIdOfKey(key),
+      block: reader.map("block", (n) => (isInteger(n, MAX_INTEGER) ? n : undefined), "an integer from 0"),
+      deleted: reader.boolean("deleted"),
+      ...reader.others(HANDLE_FIELDS),
+    };
+  },
+  encode(spec) {
+    return {
+      block: sorted(spec.block) ?? {},
+      deleted: spec.deleted ?? false,
+      ...without(spec, HANDLE_FIELDS),
+    };
+  },
+};
+
+const CONFIG_FIELDS = new Set([
+  "strict_affinity",
+  "strictAffinity",
+  "auto_allocate_blocks",
+  "autoAllocateBlocks",
+  "maxBlocksPerHost",
+  "kubeVirtVMAddressPersistence",
+  "ipCooldownSeconds",
+]);
+
+const config: ModelCodec = {
+  decode(reader) {
+    return {
+      strictAffinity: reader.boolean("strict_affinity"),
+      // Left out when false: absence is not the default of the kind.
+      autoAllocateBlocks: reader.boolean("auto_allocate_blocks"),
+      maxBlocksPerHost: reader.integer("maxBlocksPerHost", 0x7fff_ffff),
+      kubeVirtVMAddressPersistence: reader.oneOf("kubeVirtVMAddressPersistence", ["Enabled", "Disabled"]) ?? "Enabled",
+      ipCooldownSeconds: reader.integer("ipCooldownSeconds", 0x7fff_ffff),
+      ...reader.others(CONFIG_FIELDS),
+    };
+  },
+  encode(spec) {
+    return {
+      ...(spec.strictAffinity ? { strict_affinity: spec.strictAffinity } : {}),
+      ...((spec.autoAllocateBlocks ?? true) ? { auto_allocate_blocks: spec.autoAllocateBlocks ?? true } : {}),
+      ...(spec.maxBlocksPerHost ? { maxBlocksPerHost: spec.maxBlocksPerHost } : {}),
+      ...(spec.kubeVirtVMAddressPersistence ? { kubeVirtVMAddressPersistence: spec.kubeVirtVMAddressPersistence } : {}),
+      ...(spec.ipCooldownSeconds ? { ipCooldownSeconds: spec.ipCooldownSeconds } : {}),
+      ...without(spec, CONFIG_FIELDS),
+    };
+  },
+};
+
+const MODELS: Readonly<Record<string, ModelCodec>> = {
+  IPAMBlock: block,
+  BlockAffinity: affinity,
+  IPAMHandle: handle,
+  IPAMConfiguration: config,
+};
+
+/** Whether objects of the kind are stored without metadata, in the v1 model. */
+export function isModelKind(kind: Kind): boolean {
+  return Object.hasOwn(MODELS, kind.kind);
+}
+
+/**
+ * The resource of a stored object. INVALID, naming key and field, when it cannot be read; undefined when the key is not one
+ * of the kind.
+ */
+export function decode<R extends Resource>(kind: Kind<R>, stored: Stored): R | undefined {
+  const parts = parseKey(kind as unknown as Kind, stored.key);
+  if (!parts) return undefined;
+  const model = MODELS[kind.kind];
+  // Only an affinity may be stored without a value.
+  const value = stored.value === "" && kind.kind === "BlockAffinity" ? {} : parseStored(stored);
+  const resource = model
+    ? {
+        apiVersion: kind.apiVersion,
+        kind: kind.kind,
+        metadata: { name: parts.name, uid: modelUid(stored), resourceVersion: String(stored.modRevision) },
+        spec: model.decode(new Reader(stored.key, value), parts, stored.key),
+      }
+    : decodeResource(kind as unknown as Kind, stored, value, parts);
+  return resource as unknown as R;
+}
+
+/** What is stored for a resource. INVALID when it holds something that JSON cannot. */
+export function encode(kind: Kind, resource: Resource): string {
+  const model = MODELS[kind.kind];
+  try {
+    if (model) return stringifyJson(model.encode(isObject(resource.spec) ? resource.spec : {}));
+    const { apiVersion: _v, kind: _k, metadata, spec, status, ...others } = resource as Resource & Json;
+    return stringifyJson({
+      kind: kind.kind,
+      apiVersion: kind.apiVersion,
+      metadata: storedMetadata(metadata as ObjectMeta),
+      spec: spec ?? {},
+      ...(status === undefined ? {} : { status }),
+      ...others,
+    });
+  } catch (cause) {
+    if (cause instanceof DatastoreError) throw cause;
+    throw new DatastoreError("INVALID", `${kind.kind} ${resource.metadata.name}: cannot be written as JSON`, { cause });
+  }
+}
+
+/** Whether an object is marked as deleted: it then counts as absent. */
+export function isMarkedDeleted(resource: Resource): boolean {
+  return Object.hasOwn(MODELS, resource.kind) && (resource.spec as Json).deleted === true;
+}
+
+/** Go's metav1.Time: RFC 3339 in UTC without fractions. Text that is no time is kept, for validation to name. */
+export function goTime(time: unknown): unknown {
+  if (typeof time !== "string" && !(time instanceof Date)) return time;
+  const date = new Date(time);
+  return Number.isNaN(date.getTime()) ? time : `${date.toISOString().slice(0, 19)}Z`;
+}
+
+function decodeResource(kind: Kind, stored: Stored, value: Json, parts: KeyParts): Resource {
+  const fail = (field: string, found: unknown, must: string): never => {
+    throw unreadable(stored.key, `${field}: ${sample(found)}: must be ${must}`);
+  };
+  const metadata = value.metadata ?? {};
+  if (!isObject(metadata)) return fail("metadata", metadata, "an object");
+  const spec = value.spec ?? {};
+  if (!isObject(spec)) return fail("spec", spec, "an object");
+  if (value.kind !== undefined && value.kind !== kind.kind) fail("kind", value.kind, `"${kind.kind}"`);
+  for (const field of ["name", "namespace"] as const) {
+    const found = metadata[field] ?? undefined;
+    if (found !== undefined && found !== "" && found !== parts[field])
+      fail(`metadata.${field}`, found, parts[field] === undefined ? "absent" : `"${parts[field]}", as in its key`);
+  }
+  const clean: Json = {};
+  for (const field of Object.keys(metadata))
+    if (metadata[field] !== null && metadata[field] !== "") define(clean, field, metadata[field]);
+  const resource = completeResource(kind, {
+    ...value,
+    apiVersion: kind.apiVersion,
+    kind: kind.kind,
+    metadata: {
+      ...clean,
+      name: parts.name,
+      ...(parts.namespace === undefined ? {} : { namespace: parts.namespace }),
+      resourceVersion: String(stored.modRevision),
+    },
+    spec,
+  });
+  const problem = checkResource(kind, resource, { unknown: "keep", stored: true })[0];
+  if (problem) throw unreadable(stored.key, describeProblem(problem));
+  return resource;
+}
+
+/** In the order of Go's ObjectMeta, without what is never stored. */
+function storedMetadata(metadata: ObjectMeta): Json {
+  const { name, generateName, namespace, uid, resourceVersion: _, generation, creationTimestamp, ...others } = metadata;
+  const { labels, annotations, ...rest } = others;
+  return {
+    name,
+    ...(generateName ? { generateName } : {}),
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(uid ? { uid } : {}),
+    ...(generation ? { generation } : {}),
+    creationTimestamp: creationTimestamp ? goTime(creationTimestamp) : null,
+    ...(isEmpty(labels) ? {} : { labels: sorted(labels) }),
+    ...(isEmpty(annotations) ? {} : { annotations: sorted(annotations) }),
+    ...rest,
+  };
+}
+
+/**
+ * Objects of the v1 model are stored without a uid. The revision that created one identifies it as well: made again under the
+ * same key it has another. Written as a UUID of version 8.
+ */
+export function modelUid(stored: Stored): string {
+  const hex = stored.createRevision.toString(16).padStart(15, "0");
+  return `00000000-0000-8000-8${hex.slice(0, 3)}-${hex.slice(3)}`;
+}
+
+function parseStored(stored: Stored): Json {
+  let value: unknown;
+  try {
+    value = parseJson(stored.value);
+  } catch (cause) {
+    throw unreadable(stored.key, "is not JSON", cause);
+  }
+  if (!isObject(value)) throw unreadable(stored.key, `${sample(value)}: must be a JSON object`);
+  return value;
+}
+
+function unreadable(key: string, problem: string, cause?: unknown): DatastoreError {
+  return new DatastoreError(
+    "INVALID",
+    `${key}: ${problem}; the stored object cannot be read, correct or delete it`,
+    cause === undefined ? undefined : { cause },
+  );
+}
+
+/** A short piece of a value for messages. */
+function sample(value: unknown): string {
+  if (value === undefined) return "missing";
+  const text = stringifyJson(value) ?? String(value);
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+const isObject = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+const isInteger = (value: unknown, max: number): value is number =>
+  typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= max;
+
+function uint64(value: unknown): bigint | undefined {
+  if (typeof value === "number") return isInteger(value, MAX_INTEGER) ? BigInt(value) : undefined;
+  return typeof value === "bigint" && value >= 0n && value <= MAX_UINT64 ? value : undefined;
+}
+
+const isEmpty = (value: unknown): boolean =>
+  value === undefined || value === null || (isObject(value) && Object.keys(value).length === 0);
+
+/** With its keys in order, as Go prints maps. */
+function sorted(map: unknown): unknown {
+  if (!isObject(map)) return map ?? undefined;
+  return Object.fromEntries(Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function without(object: Json, known: ReadonlySet<string>): Json {
+  const others: Json = {};
+  for (const field of Object.keys(object)) if (!known.has(field)) define(others, field, object[field]);
+  return others;
+}
+
+function canonicalCidr(text: unknown): unknown {
+  const cidr = typeof text === "string" ? tryParseCidr(text) : undefined;
+  return cidr ? formatCidr(cidr) : text;
+}
+
+/** Assignment that does not make a stored field called __proto__ the prototype. */
+function define(object: Json, field: string, value: unknown): void {
+  if (field === "__proto__")
+    Object.defineProperty(object, field, { value, enumerable: true, configurable: true, writable: true });
+  else object[field] = value;
+}

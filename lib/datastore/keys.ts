@@ -1,0 +1,185 @@
+import type { Kind } from "../api/kind.ts";
+import type { Ref, Resource } from "../api/meta.ts";
+import { affinityName, cidrName } from "../api/names.ts";
+import { type Cidr, formatCidr, tryParseCidr } from "../ip/index.ts";
+import type { Index } from "./client.ts";
+import { DatastoreError } from "./errors.ts";
+import { prefixRange, type Range } from "./store.ts";
+
+/**
+ * Where each object is stored: upstream's keys, exactly (libcalico-go/lib/backend/model). Resources lie under their
+ * plural; the objects of IPAM keep the older layout of the v1 model, because that is what every other Calico reads.
+ */
+export const RESOURCES = "/calico/resources/v3/projectcalico.org/";
+export const IPAM = "/calico/ipam/v2/";
+const BLOCKS = `${IPAM}assignment/`;
+const HANDLES = `${IPAM}handle/`;
+export const IPAM_CONFIG = `${IPAM}config`;
+
+const BLOCK_KEY = /^\/calico\/ipam\/v2\/assignment\/ipv[46]\/block\/([^/]+)$/;
+const AFFINITY_KEY = /^\/calico\/ipam\/v2\/(host|virtual)\/([^/]+)\/ipv[46]\/block\/([^/]+)$/;
+
+export type AffinityType = "host" | "virtual";
+
+/** What a key of a kind identifies. Fields that the kind's key does not hold are absent. */
+export interface KeyParts {
+  readonly name: string;
+  readonly namespace?: string;
+  readonly cidr?: Cidr;
+  readonly node?: string;
+  readonly affinityType?: AffinityType;
+}
+
+/** The CIDR that {@link cidrName} made a name of; undefined when it is none. */
+export function cidrOfName(name: string): Cidr | undefined {
+  const dash = name.lastIndexOf("-");
+  if (dash < 0) return undefined;
+  const address = name.slice(0, dash);
+  const length = name.slice(dash + 1);
+  return (
+    tryParseCidr(`${address.replaceAll("-", ".")}/${length}`) ??
+    tryParseCidr(`${address.replaceAll("-", ":")}/${length}`)
+  );
+}
+
+/** The key of an object. Undefined for a BlockAffinity of which only the name is given: the name does not tell its key. */
+export function keyOf(kind: Kind, ref: Ref): string | undefined {
+  switch (kind.kind) {
+    case "IPAMBlock":
+      return blockKey(blockCidr(ref));
+    case "BlockAffinity":
+      return affinityKey(ref);
+    case "IPAMHandle":
+      return HANDLES + segment(kind, "spec.handleID", ref.spec?.handleID ?? ref.name);
+    case "IPAMConfiguration":
+      if (ref.name !== "default") throw invalid(kind, ref, `metadata.name: "${ref.name}": must be "default"`);
+      return IPAM_CONFIG;
+    default: {
+      const name = segment(kind, "metadata.name", ref.name);
+      if (!kind.namespaced) return `${RESOURCES}${kind.plural}/${name}`;
+      return `${RESOURCES}${kind.plural}/${segment(kind, "metadata.namespace", ref.namespace)}/${name}`;
+    }
+  }
+}
+
+export function blockKey(cidr: Cidr): string {
+  return `${BLOCKS}ipv${cidr.version}/block/${formatCidr(cidr).replace("/", "-")}`;
+}
+
+/** How an object is named in messages: `BlockAffinity node1-10-0-0-0-26`, `WorkloadEndpoint prod/web`. */
+export function describeRef(kind: Kind, ref: Ref): string {
+  return `${kind.kind} ${ref.namespace === undefined ? "" : `${ref.namespace}/`}${ref.name}`;
+}
+
+/** The ranges that hold all objects of a kind, or of an index of it; other keys may lie in them too. */
+export function rangesOf(kind: Kind, index: Index | undefined): Range[] {
+  switch (kind.kind) {
+    case "IPAMBlock":
+      return [prefixRange(index && "ipVersion" in index ? `${BLOCKS}ipv${index.ipVersion}/block/` : BLOCKS)];
+    case "BlockAffinity": {
+      // Nothing but "host" and "virtual" lies between the two.
+      if (!index || !("node" in index)) return [{ start: `${IPAM}host/`, end: `${IPAM}virtual0` }];
+      const node = segment(kind, "spec.node", index.node);
+      const types: AffinityType[] = index.affinityType ? [index.affinityType] : ["host", "virtual"];
+      return types.map((type) => prefixRange(`${IPAM}${type}/${node}/`));
+    }
+    case "IPAMHandle":
+      return [prefixRange(HANDLES)];
+    case "IPAMConfiguration":
+      return [{ key: IPAM_CONFIG }];
+    default: {
+      const prefix = `${RESOURCES}${kind.plural}/`;
+      if (!index || !("namespace" in index) || !kind.namespaced) return [prefixRange(prefix)];
+      const namespace = segment(kind, "metadata.namespace", index.namespace);
+      return [prefixRange(`${prefix}${namespace}/${"namePrefix" in index ? index.namePrefix : ""}`)];
+    }
+  }
+}
+
+/** What a key identifies, or undefined when it is not one of the kind. */
+export function parseKey(kind: Kind, key: string): KeyParts | undefined {
+  switch (kind.kind) {
+    case "IPAMBlock": {
+      const cidr = keyCidr(BLOCK_KEY.exec(key)?.[1]);
+      return cidr && { name: cidrName(formatCidr(cidr)), cidr };
+    }
+    case "BlockAffinity": {
+      const match = AFFINITY_KEY.exec(key);
+      const cidr = keyCidr(match?.[3]);
+      if (!match || !cidr) return undefined;
+      const node = match[2]!;
+      return { name: affinityName(node, formatCidr(cidr)), cidr, node, affinityType: match[1] as AffinityType };
+    }
+    case "IPAMHandle": {
+      const id = key.startsWith(HANDLES) ? key.slice(HANDLES.length) : "";
+      return id === "" || id.includes("/") ? undefined : { name: id.toLowerCase() };
+    }
+    case "IPAMConfiguration":
+      return key === IPAM_CONFIG ? { name: "default" } : undefined;
+    default: {
+      const prefix = `${RESOURCES}${kind.plural}/`;
+      if (!key.startsWith(prefix)) return undefined;
+      const parts = key.slice(prefix.length).split("/");
+      if (parts.length !== (kind.namespaced ? 2 : 1) || parts.includes("")) return undefined;
+      return kind.namespaced ? { namespace: parts[0]!, name: parts[1]! } : { name: parts[0]! };
+    }
+  }
+}
+
+/** The handle ID in a key that {@link parseKey} accepted. */
+export function handleIdOfKey(key: string): string {
+  return key.slice(HANDLES.length);
+}
+
+/** A Ref that finds `resource`, whatever its kind. */
+export function refOf(resource: Resource): Ref {
+  const { name, namespace } = resource.metadata;
+  const spec = resource.spec;
+  return {
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(typeof spec === "object" && spec !== null ? { spec: spec as Readonly<Record<string, unknown>> } : {}),
+  };
+}
+
+function keyCidr(text: string | undefined): Cidr | undefined {
+  return text === undefined ? undefined : tryParseCidr(text.replace("-", "/"));
+}
+
+function blockCidr(ref: Ref): Cidr {
+  const given = ref.spec?.cidr;
+  const cidr = typeof given === "string" ? tryParseCidr(given) : cidrOfName(ref.name);
+  if (cidr) return cidr;
+  throw new DatastoreError(
+    "INVALID",
+    `IPAMBlock ${ref.name}: spec.cidr: ${JSON.stringify(given ?? ref.name)}: must be a CIDR`,
+  );
+}
+
+function affinityKey(ref: Ref): string | undefined {
+  const { cidr: text, node, type } = ref.spec ?? {};
+  if (text === undefined && node === undefined) return undefined;
+  const cidr = typeof text === "string" ? tryParseCidr(text) : undefined;
+  const of = `BlockAffinity ${ref.name}`;
+  if (!cidr) throw new DatastoreError("INVALID", `${of}: spec.cidr: ${JSON.stringify(text)}: must be a CIDR`);
+  if (typeof node !== "string" || !isSegment(node))
+    throw new DatastoreError("INVALID", `${of}: spec.node: ${JSON.stringify(node)}: must be a name without "/"`);
+  const affinityType = type === undefined || type === "" ? "host" : type;
+  if (affinityType !== "host" && affinityType !== "virtual")
+    throw new DatastoreError("INVALID", `${of}: spec.type: ${JSON.stringify(type)}: must be "host" or "virtual"`);
+  return `${IPAM}${affinityType}/${node}/ipv${cidr.version}/block/${formatCidr(cidr).replace("/", "-")}`;
+}
+
+const isSegment = (text: unknown): text is string => typeof text === "string" && text !== "" && !text.includes("/");
+
+function segment(kind: Kind, path: string, text: unknown): string {
+  if (isSegment(text)) return text;
+  throw new DatastoreError(
+    "INVALID",
+    `${kind.kind}: ${path}: ${text === undefined ? "missing" : JSON.stringify(text)}: must be a name without "/"`,
+  );
+}
+
+function invalid(kind: Kind, ref: Ref, problem: string): DatastoreError {
+  return new DatastoreError("INVALID", `${describeRef(kind, ref)}: ${problem}`);
+}

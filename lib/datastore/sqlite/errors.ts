@@ -1,0 +1,40 @@
+import { DatastoreError, type DatastoreErrorCode } from "../errors.ts";
+
+/** What SQLite answers, as a code of ours and what would help. */
+const MEANINGS: readonly (readonly [RegExp, DatastoreErrorCode, string])[] = [
+  [/^SQLITE_FULL/, "FULL", "no room on the disk: make room and try again; nothing was changed"],
+  [
+    /^SQLITE_(BUSY|LOCKED)/,
+    "UNAVAILABLE",
+    "other processes kept it locked for too long: find out what holds it (fuser)",
+  ],
+  [/^SQLITE_(NOTADB)/, "CORRUPT", "is not an SQLite database: restore it from a copy, or name another file"],
+  [/^SQLITE_(CORRUPT)/, "CORRUPT", "is damaged: restore it from a copy; it is neither repaired nor made anew"],
+  [
+    /^SQLITE_(READONLY|PERM|AUTH)/,
+    "UNAUTHORIZED",
+    "may not be written: check the file's and folder's owner, mode and mount",
+  ],
+  [/^SQLITE_CANTOPEN/, "UNAVAILABLE", "cannot be opened: check that the folder exists and may be written"],
+  [/^SQLITE_IOERR/, "UNAVAILABLE", "reading or writing the file failed: check the disk and the kernel's log"],
+];
+
+/** The DatastoreError for whatever an operation on `file` threw. */
+export function sqliteError(file: string, error: unknown): DatastoreError {
+  if (error instanceof DatastoreError) return error;
+  const code = textField(error, "code");
+  const message = error instanceof Error ? error.message : String(error);
+  for (const [pattern, meaning, remedy] of MEANINGS)
+    if (pattern.test(code))
+      return new DatastoreError(meaning, `sqlite ${file}: ${remedy} (${message})`, { cause: error });
+  if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG")
+    return new DatastoreError("FULL", `sqlite ${file}: no room on the disk (${message})`, { cause: error });
+  if (code === "EACCES" || code === "EPERM" || code === "EROFS")
+    return new DatastoreError("UNAUTHORIZED", `sqlite ${file}: may not be written (${message})`, { cause: error });
+  return new DatastoreError("UNAVAILABLE", `sqlite ${file}: ${message}`, { cause: error });
+}
+
+export function textField(error: unknown, field: string): string {
+  const value = typeof error === "object" && error !== null ? (error as Record<string, unknown>)[field] : undefined;
+  return typeof value === "string" ? value : "";
+}

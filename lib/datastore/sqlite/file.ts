@@ -1,0 +1,104 @@
+import { Database } from "bun:sqlite";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import { lockFileSync } from "../../sys/index.ts";
+import { DatastoreError } from "../errors.ts";
+
+/** "CALI": marks the file as ours, so that another program's database is never written to. */
+export const APPLICATION_ID = 0x43414c49;
+export const SCHEMA_VERSION = 1;
+
+/**
+ * `kv` is the data. `changes` is what happened, for watches: what each key held before each change (its value after a change is
+ * what it held before the next one, or holds now). The revision of the store is that of the last change, so the last change is never
+ * removed.
+ */
+const SCHEMA = `
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+BEGIN;
+CREATE TABLE kv (
+  key TEXT NOT NULL PRIMARY KEY,
+  value TEXT NOT NULL,
+  modified INTEGER NOT NULL,
+  created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE changes (
+  revision INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  value TEXT,
+  modified INTEGER,
+  created INTEGER,
+  PRIMARY KEY (revision, key)
+) STRICT, WITHOUT ROWID;
+INSERT INTO changes (revision, key) VALUES (1, '');
+PRAGMA application_id = ${APPLICATION_ID};
+PRAGMA user_version = ${SCHEMA_VERSION};
+COMMIT;
+`;
+
+/** The lock that writers take first. */
+export const lockPath = (file: string): string => `${file}-lock`;
+
+/**
+ * Makes a new, empty datastore at `file` unless another process was quicker. It appears complete or not at all: it is made under
+ * another name and then renamed, so a process that is killed half-way leaves nothing that looks like a datastore.
+ */
+export function createFile(file: string, timeout: number): void {
+  const folder = dirname(file);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  using _lock = lockFileSync(lockPath(file), { timeout });
+  if (existsSync(file)) return;
+  const draft = `${file}-new`;
+  for (const leftover of [draft, `${draft}-wal`, `${draft}-shm`, `${draft}-journal`]) rmSync(leftover, { force: true });
+  // A -wal file without its database is the rest of one that was removed: it must not be replayed into the new one.
+  for (const rest of [`${file}-wal`, `${file}-shm`]) rmSync(rest, { force: true });
+  closeSync(openSync(draft, "wx", 0o600));
+  chmodSync(draft, 0o600);
+  const database = new Database(draft, { readwrite: true, create: false });
+  try {
+    database.exec(SCHEMA);
+  } finally {
+    database.close(true);
+  }
+  sync(draft);
+  renameSync(draft, file);
+  sync(folder);
+}
+
+/** CORRUPT unless an opened file is a datastore of ours. */
+export function checkFile(file: string, database: Database): void {
+  const found = database
+    .query("SELECT application_id AS id, user_version AS version FROM pragma_application_id, pragma_user_version")
+    .get() as { id: number; version: number };
+  if (found.id === APPLICATION_ID && found.version === SCHEMA_VERSION) return;
+  if (found.id === APPLICATION_ID)
+    throw new DatastoreError(
+      "CONFIG",
+      `sqlite ${file}: has layout ${found.version}, this version reads layout ${SCHEMA_VERSION}: use the version that wrote it`,
+    );
+  const what = statSync(file).size === 0 ? "is empty" : "is not a datastore of Calico";
+  throw new DatastoreError(
+    "CORRUPT",
+    `sqlite ${file}: ${what}: restore it from a copy, or name another file; it was not changed`,
+  );
+}
+
+function sync(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

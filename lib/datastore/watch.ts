@@ -1,0 +1,162 @@
+import type { Kind } from "../api/kind.ts";
+import type { Resource } from "../api/meta.ts";
+import type { WatchEvent, WatchOptions } from "./client.ts";
+import { decode, isMarkedDeleted } from "./codec.ts";
+import { DatastoreError } from "./errors.ts";
+import { rangesOf } from "./keys.ts";
+import { selects } from "./select.ts";
+import { Gap, type KeyValueStore, type Range, type Stored, type StoreEvent } from "./store.ts";
+
+import { pause } from "./wait.ts";
+
+/**
+ * Turns a store's changes into a kind's events. It remembers what the watcher was told of each key, so that a change is `added`,
+ * `modified` or `deleted` from the watcher's point of view (also when an object enters or leaves the index, becomes
+ * unreadable, or is marked deleted), and so that after a gap the difference to a new list can be told, deletions included.
+ */
+interface Known {
+  /** The last value that could be read and that the watcher was told of; undefined when there was none. */
+  readonly told: Stored | undefined;
+  /** The revision that was looked at last: the same one is not reported twice. */
+  readonly seen: number;
+}
+
+/** Waits between attempts to list again after a gap, in milliseconds. */
+const RETRY = { first: 100, most: 5000 };
+
+export async function* watchKind<R extends Resource>(
+  store: KeyValueStore,
+  kind: Kind<R>,
+  options: WatchOptions,
+): AsyncGenerator<WatchEvent<R>, void, undefined> {
+  const signal = options.signal ?? new AbortController().signal;
+  const range = covering(rangesOf(kind as unknown as Kind, options.index));
+  const known = new Map<string, Known>();
+  const read = (stored: Stored): R | undefined => {
+    const resource = decode(kind, stored);
+    return resource && !isMarkedDeleted(resource) && selects(options.index, resource) ? resource : undefined;
+  };
+
+  /** What the watcher was told of a key: from its own list, when that is where it has it from. */
+  const toldBefore = (key: string, previous: Stored | undefined): Stored | undefined => {
+    const before = known.get(key);
+    if (before || !previous) return before?.told;
+    try {
+      return read(previous) && previous;
+    } catch (error) {
+      if (error instanceof DatastoreError) return undefined;
+      throw error;
+    }
+  };
+
+  function* put(stored: Stored, previous?: Stored): Generator<WatchEvent<R>> {
+    const { key, modRevision } = stored;
+    if (known.get(key)?.seen === modRevision) return;
+    const told = toldBefore(key, previous);
+    const revision = String(modRevision);
+    let resource: R | undefined;
+    try {
+      resource = read(stored);
+    } catch (error) {
+      if (!(error instanceof DatastoreError)) throw error;
+      known.set(key, { told, seen: modRevision });
+      yield { type: "invalid", key, error, revision };
+      return;
+    }
+    if (resource) {
+      known.set(key, { told: stored, seen: modRevision });
+      yield { type: told ? "modified" : "added", resource, revision };
+    } else yield* gone(key, modRevision, previous);
+  }
+
+  function* gone(key: string, at: number, previous?: Stored): Generator<WatchEvent<R>> {
+    const told = toldBefore(key, previous);
+    known.delete(key);
+    const resource = told && read(told);
+    if (resource) yield { type: "deleted", resource, revision: String(at) };
+  }
+
+  function* difference(revision: number, list: readonly Stored[]): Generator<WatchEvent<R>> {
+    const present = new Set(list.map(({ key }) => key));
+    for (const key of [...known.keys()]) if (!present.has(key)) yield* gone(key, revision);
+    for (const stored of list) yield* put(stored);
+    yield { type: "synced", revision: String(revision) };
+  }
+
+  let from: number;
+  if (options.from === undefined) {
+    const { revision, results } = await store.read([range]);
+    yield* difference(revision, results[0]!);
+    from = revision;
+  } else {
+    from = /^\d{1,15}$/.test(options.from) ? Number(options.from) : refuse(kind, options.from);
+    // What the watcher knows from its own list: without it, deletions after a gap could not be told.
+    const { revision, results } = await store.read([range]);
+    for (const stored of results[0]!) {
+      try {
+        if (read(stored))
+          known.set(stored.key, { told: stored, seen: stored.modRevision > from ? 0 : stored.modRevision });
+      } catch (error) {
+        if (!(error instanceof DatastoreError)) throw error;
+      }
+    }
+    // Not from this store, or from a time before it was restored.
+    if (from > revision) {
+      known.clear();
+      yield* difference(revision, results[0]!);
+      from = revision;
+    }
+  }
+
+  while (!signal.aborted) {
+    try {
+      for await (const events of store.watch(range, from, signal)) {
+        for (const event of events) {
+          if (signal.aborted) return;
+          yield* event.type === "put"
+            ? put(event.stored, event.previous)
+            : gone(event.key, event.revision, event.previous);
+          from = revisionOf(event);
+        }
+      }
+      return;
+    } catch (error) {
+      if (!(error instanceof Gap)) throw error;
+      const list = await listAgain(store, range, signal);
+      if (!list) return;
+      yield* difference(list.revision, list.stored);
+      from = list.revision;
+    }
+  }
+}
+
+/** The list after a gap. A store that does not answer is asked again until it does, or until the watch ends. */
+async function listAgain(store: KeyValueStore, range: Range, signal: AbortSignal) {
+  for (let wait = RETRY.first; !signal.aborted; wait = Math.min(wait * 2, RETRY.most)) {
+    try {
+      const { revision, results } = await store.read([range]);
+      return { revision, stored: results[0]! };
+    } catch (error) {
+      if (!(error instanceof DatastoreError) || error.code !== "UNAVAILABLE") throw error;
+      await pause(wait, signal);
+    }
+  }
+  return undefined;
+}
+
+const revisionOf = (event: StoreEvent): number => (event.type === "put" ? event.stored.modRevision : event.revision);
+
+/** One range around several; the index decides what of it counts. */
+function covering(ranges: readonly Range[]): Range {
+  if (ranges.length === 1) return ranges[0]!;
+  const starts = ranges.map((range) => ("key" in range ? range.key : range.start)).sort();
+  const ends = ranges.map((range) => ("key" in range ? `${range.key}\0` : range.end)).sort();
+  return { start: starts[0]!, end: ends.at(-1)! };
+}
+
+function refuse(kind: { kind: string }, from: string): never {
+  throw new DatastoreError(
+    "INVALID",
+    `watch of ${kind.kind}: "${from}" is not a revision of this datastore: begin with a list`,
+  );
+}

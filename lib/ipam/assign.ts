@@ -1,0 +1,307 @@
+import type { BlockAffinity } from "../api/blockaffinity.ts";
+import type { IPAMBlock } from "../api/ipamblock.ts";
+import type { IPAMHandle } from "../api/ipamhandle.ts";
+import { cidrContains, formatCidr, parseCidr } from "../ip/index.ts";
+import { blockLimit, ownerText } from "./affinity.ts";
+import { allocate, cleanHandle, ordinalsOfHandle } from "./block.ts";
+import { claimBlock, releaseAffinity } from "./claim.ts";
+import { backOff, type Context, isRace, RETRIES, tooManyConflicts } from "./context.ts";
+import { IpamError } from "./errors.ts";
+import { describePortion, ExtraRefused, type Portion, writeGrant } from "./grant.ts";
+import { asksForNode, choosePools, disabledReason, type Pool, poolOf, selectsAll } from "./pools.ts";
+import {
+  cidrOf,
+  readAffinities,
+  readAllPools,
+  readAllReservations,
+  readBlock,
+  readConfig,
+  readHandle,
+  readNodeLabels,
+} from "./reads.ts";
+import { findClaimable, listing } from "./search.ts";
+import type { Assigned, AutoAssignRequest, Owner } from "./types.ts";
+import { type Family, load, remember, type Work } from "./work.ts";
+
+/** How many of a host's own blocks are read at a time. */
+const BLOCKS_A_ROUND = 8;
+
+/** Everything one request reads first, in one round trip. */
+async function begin(ctx: Context, request: AutoAssignRequest) {
+  const owner: Owner = { type: request.use === "LoadBalancer" ? "virtual" : "host", name: request.host };
+  const handleId = request.handle === undefined ? undefined : cleanHandle(request.handle);
+  const readsNode = owner.type === "host" && request.nodeLabels === undefined;
+  const [config, allPools, reservations, rows, handle, node] = await Promise.all([
+    readConfig(ctx),
+    readAllPools(ctx),
+    readAllReservations(ctx),
+    readAffinities(ctx, owner),
+    handleId === undefined ? undefined : readHandle(ctx, handleId),
+    readsNode ? readNodeLabels(ctx, owner.name) : undefined,
+  ]);
+  if (readsNode && node === undefined && asksForNode(allPools))
+    ctx.log.warning("there is no such Node: pools are chosen as for one without labels", { node: owner.name });
+  const nodeLabels = request.nodeLabels ?? node ?? {};
+  const work: Work = { ctx, owner, config, reservations, blocks: new Map(), allPools };
+  return { work, rows, handleId, handle, nodeLabels };
+}
+
+/** See {@link Ipam.autoAssign}. */
+export async function autoAssign(ctx: Context, request: AutoAssignRequest): Promise<Assigned> {
+  const wanted = { 4: count(request.num4, "num4"), 6: count(request.num6, "num6") };
+  if (request.host === "") throw new IpamError("IPAM_INVALID", "host: must name the node that assigns");
+  const start = await begin(ctx, request);
+  const { work, handleId } = start;
+  let { handle } = start;
+  const families: Family[] = [];
+  for (const version of [4, 6] as const) {
+    if (wanted[version] === 0) continue;
+    families.push(chooseFamily(work, start.rows, start.nodeLabels, version, wanted[version], request));
+  }
+  await loadFirst(work, families, request.reuse ? handle : undefined);
+
+  let unexplained = 0;
+  for (let attempt = 0; ; attempt++) {
+    const portions: Portion[] = [];
+    for (const family of families) portions.push(...(await plan(work, family, request, handleId, handle)));
+    const assigned = toAssigned(portions);
+    const recount = request.reuse && handle ? recounted(work, handle, portions) : undefined;
+    try {
+      const extra = (await request.alsoWrite?.(assigned)) ?? [];
+      const written = touched(portions, extra.length > 0);
+      await writeGrant(ctx, { portions: written, handleId, handle, ...(recount ? { recount } : {}), extra });
+      return assigned;
+    } catch (error) {
+      const refused = error instanceof ExtraRefused ? error.cause : error;
+      if (!isRace(refused)) throw error;
+      if (attempt + 1 >= RETRIES) throw tooManyConflicts(`assign addresses for node ${request.host}`, refused);
+      await backOff(ctx, attempt);
+      const changed = await refresh(work, families, portions, handleId, handle, request.reuse ?? false);
+      // When nothing of ours has changed it is the caller's operations that are refused: making them anew helps now and then.
+      if ((error instanceof ExtraRefused || !changed.any) && request.alsoWrite && ++unexplained > 5) throw refused;
+      handle = changed.handle;
+    }
+  }
+}
+
+function count(value: number | undefined, name: string): number {
+  if (value === undefined) return 0;
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  throw new IpamError("IPAM_INVALID", `${name}: ${value}: must be a whole number, 0 or more`);
+}
+
+/** The pools of a family and the owner's blocks in them. Throws IPAM_NO_POOLS when there are none. */
+export function chooseFamily(
+  work: Work,
+  rows: readonly BlockAffinity[],
+  nodeLabels: Readonly<Record<string, string>>,
+  version: 4 | 6,
+  wanted: number,
+  request: Pick<AutoAssignRequest, "pools4" | "pools6" | "use" | "host" | "namespaceLabels" | "maxBlocksPerHost">,
+): Family {
+  const { usable, rejected } = choosePools(work.allPools, {
+    version,
+    use: request.use,
+    host: request.host,
+    requested: (version === 4 ? request.pools4 : request.pools6) ?? [],
+    nodeLabels,
+    namespaceLabels: request.namespaceLabels ?? {},
+  });
+  if (usable.length === 0) {
+    const why = rejected.map(({ pool, cidr, reason }) => `${pool} (${cidr}) ${reason}`).join("; ");
+    throw new IpamError(
+      "IPAM_NO_POOLS",
+      rejected.length === 0
+        ? `there is no IPv${version} pool; make one with 'calicoctl create -f', or ask for no IPv${version} address`
+        : `no IPv${version} pool may be used by node ${request.host}: ${why}`,
+      { pools: rejected },
+    );
+  }
+  const order = (row: BlockAffinity) => {
+    const cidr = parseCidr(row.spec.cidr);
+    return { row, cidr, rank: usable.findIndex((pool) => cidrContains(pool.cidr, cidr)) };
+  };
+  const own = rows
+    .map(order)
+    .filter(({ cidr, rank }) => cidr.version === version && rank >= 0)
+    .sort((a, b) => a.rank - b.rank || (a.cidr.base < b.cidr.base ? -1 : 1))
+    .map(({ row }) => row);
+  const limit = blockLimit(request.maxBlocksPerHost ?? 0, work.config.maxBlocksPerHost);
+  return { version, wanted, pools: usable, rejected, rows: own, limit, listed: false };
+}
+
+/** The second round: the first blocks of every family, and those of the handle. */
+async function loadFirst(work: Work, families: readonly Family[], handle: IPAMHandle | undefined): Promise<void> {
+  const wanted = new Set(Object.keys(handle?.spec.block ?? {}));
+  for (const family of families) for (const row of family.rows.slice(0, BLOCKS_A_ROUND)) wanted.add(row.spec.cidr);
+  await load(work, [...wanted]);
+}
+
+/** Decides from which blocks a family is served, claiming and reclaiming as needed, and allocates in their values. */
+async function plan(
+  work: Work,
+  family: Family,
+  request: AutoAssignRequest,
+  handleId: string | undefined,
+  handle: IPAMHandle | undefined,
+): Promise<Portion[]> {
+  const { ctx, owner, reservations, config } = work;
+  const portions = request.reuse && handle && handleId !== undefined ? heldPicks(work, family, handle, handleId) : [];
+  let need = family.wanted - portions.reduce((sum, { held }) => sum + held.length, 0);
+  const take = (block: IPAMBlock): void => {
+    if (need === 0) return;
+    const fresh = allocate(block.spec, cidrOf(block), need, handleId, request.attributes ?? {}, reservations);
+    if (fresh.length === 0) return;
+    need -= fresh.length;
+    const at = portions.findIndex((portion) => portion.block === block);
+    const before = portions[at];
+    if (before) portions[at] = { ...before, fresh: [...before.fresh, ...fresh] };
+    else portions.push({ block, fresh, held: [], pool: poolName(family.pools, block) });
+  };
+  const confirmed = (row: BlockAffinity): IPAMBlock | undefined => {
+    const block = work.blocks.get(row.spec.cidr);
+    return row.spec.state === "confirmed" && block?.spec.affinity === ownerText(owner) ? block : undefined;
+  };
+
+  for (let first = 0; first < family.rows.length && need > 0; first += BLOCKS_A_ROUND) {
+    const round = family.rows.slice(first, first + BLOCKS_A_ROUND);
+    await load(
+      work,
+      round.map((row) => row.spec.cidr),
+    );
+    for (const row of round) {
+      const block = confirmed(row);
+      if (block) take(block);
+    }
+  }
+  // Claims and releases that were cut short: taken up only when they are needed.
+  for (const row of [...family.rows]) {
+    if (need === 0) break;
+    if (confirmed(row)) continue;
+    const block = await claimBlock(ctx, owner, parseCidr(row.spec.cidr));
+    remember(work, row.spec.cidr, block);
+    if (block) row.spec.state = "confirmed";
+    else family.rows = family.rows.filter((other) => other !== row);
+    if (block) take(block);
+  }
+  if (need > 0) await releaseUnselected(work, request);
+  for (let claims = 0; need > 0 && claims < RETRIES; claims++) {
+    if (family.rows.length >= family.limit || !config.autoAllocateBlocks) throw await exhausted(work, family, request);
+    const cidr = await findClaimable(work, family);
+    if (!cidr) break;
+    const block = await claimBlock(ctx, owner, cidr);
+    remember(work, formatCidr(cidr), block ?? (await readBlock(ctx, cidr)));
+    if (!block) continue;
+    if (!family.rows.some((row) => row.spec.cidr === block.spec.cidr)) family.rows.push(newRow(owner, block));
+    take(block);
+  }
+  if (need > 0 && !config.strictAffinity) {
+    for (const block of await listing(work, family)) {
+      if (need === 0) break;
+      take(block);
+    }
+  }
+  if (need > 0) throw await exhausted(work, family, request);
+  return portions;
+}
+
+function newRow(owner: Owner, { spec }: IPAMBlock): BlockAffinity {
+  return {
+    apiVersion: "projectcalico.org/v3",
+    kind: "BlockAffinity",
+    metadata: { name: "" },
+    spec: { state: "confirmed", type: owner.type, node: owner.name, cidr: spec.cidr, deleted: false },
+  };
+}
+
+function poolName(pools: readonly Pool[], block: IPAMBlock): string {
+  const { version, base } = cidrOf(block);
+  return poolOf(pools, { version, value: base })?.name ?? "";
+}
+
+/** What the handle holds already of a family, up to what is wanted. */
+function heldPicks(work: Work, family: Family, handle: IPAMHandle, handleId: string): Portion[] {
+  const portions: Portion[] = [];
+  let need = family.wanted;
+  for (const cidr of Object.keys(handle.spec.block).sort()) {
+    const block = work.blocks.get(cidr);
+    if (!block || cidrOf(block).version !== family.version) continue;
+    const held = ordinalsOfHandle(block.spec, handleId).slice(0, need);
+    if (held.length === 0) continue;
+    need -= held.length;
+    portions.push({ block, fresh: [], held, pool: poolName(work.allPools, block) });
+  }
+  return portions;
+}
+
+/** What the handle holds according to the blocks, before the portions' new addresses are added. */
+function recounted(work: Work, handle: IPAMHandle, portions: readonly Portion[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const cidr of Object.keys(handle.spec.block)) {
+    const block = work.blocks.get(cidr);
+    if (!block) continue;
+    const fresh = portions.find((portion) => portion.block === block)?.fresh.length ?? 0;
+    counts.set(cidr, ordinalsOfHandle(block.spec, handle.spec.handleID).length - fresh);
+  }
+  return counts;
+}
+
+/** The blocks to write: those with new addresses, and when there is anything else to write also those that are only held, to guard them. */
+function touched(portions: readonly Portion[], withExtra: boolean): Portion[] {
+  const writes = withExtra || portions.some(({ fresh }) => fresh.length > 0);
+  return writes ? [...portions] : [];
+}
+
+function toAssigned(portions: readonly Portion[]): Assigned {
+  const all = portions.flatMap(describePortion);
+  return { v4: all.filter(({ version }) => version === 4), v6: all.filter(({ version }) => version === 6) };
+}
+
+/** Reads again what a refused write was made of. */
+async function refresh(
+  work: Work,
+  families: readonly Family[],
+  portions: readonly Portion[],
+  handleId: string | undefined,
+  handle: IPAMHandle | undefined,
+  reuse: boolean,
+) {
+  const cidrs = new Set(portions.map(({ block }) => block.spec.cidr));
+  if (reuse) for (const cidr of Object.keys(handle?.spec.block ?? {})) cidrs.add(cidr);
+  const before = new Map(portions.map(({ block }) => [block.spec.cidr, block.metadata.resourceVersion]));
+  // Values that were allocated in, and places that were empty, are not to be relied on; after a search through all
+  // blocks neither is what was found full.
+  const searched = families.some((family) => family.listed);
+  for (const family of families) family.listed = false;
+  for (const [cidr, block] of work.blocks) if (searched || !block || cidrs.has(cidr)) work.blocks.delete(cidr);
+  const [again] = await Promise.all([
+    handleId === undefined ? undefined : readHandle(work.ctx, handleId),
+    load(work, [...cidrs]),
+  ]);
+  if (reuse) await load(work, Object.keys(again?.spec.block ?? {}));
+  const any =
+    again?.metadata.resourceVersion !== handle?.metadata.resourceVersion ||
+    [...before].some(([cidr, version]) => work.blocks.get(cidr)?.metadata.resourceVersion !== version);
+  return { handle: again, any };
+}
+
+/** Gives up empty blocks of pools that do not select this node any more, as others may need them. */
+async function releaseUnselected(work: Work, request: AutoAssignRequest): Promise<void> {
+  const { ctx, owner, config, allPools } = work;
+  if (owner.type !== "host" || !asksForNode(allPools)) return;
+  const labels = request.nodeLabels ?? (await readNodeLabels(ctx, owner.name));
+  if (!labels) return;
+  const { selectsNode } = await import("../api/ippool.ts");
+  for (const row of await readAffinities(ctx, owner)) {
+    const cidr = parseCidr(row.spec.cidr);
+    const pool = allPools.find((candidate) => cidrContains(candidate.cidr, cidr));
+    if (!pool || disabledReason(pool) !== undefined || selectsAll(pool.resource.spec.nodeSelector)) continue;
+    if (!selectsNode(pool.resource, labels)) await releaseAffinity(ctx, config, owner, cidr, { mustBeEmpty: true });
+  }
+}
+
+/** Says of every pool why it gave nothing. */
+async function exhausted(work: Work, family: Family, request: AutoAssignRequest): Promise<IpamError> {
+  const { explainExhaustion } = await import("./exhaustion.ts");
+  return explainExhaustion(work, family, request.host);
+}

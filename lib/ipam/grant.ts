@@ -1,0 +1,163 @@
+import { IPAMBlock } from "../api/ipamblock.ts";
+import { IPAMHandle, ipamHandleRef, newIPAMHandle } from "../api/ipamhandle.ts";
+import type { Resource } from "../api/meta.ts";
+import { DatastoreError, type Operation } from "../datastore/index.ts";
+import { addressText, attributesAt, cleanHandle, release, sequenceOf } from "./block.ts";
+import { asRead, type Context, commit, createOp, isRace, PartialCommit, retrying, updateOp } from "./context.ts";
+import { decrement, holdsNothing, increment } from "./handle.ts";
+import { cidrOf, readBlock, readHandle } from "./reads.ts";
+import type { AssignedAddress } from "./types.ts";
+
+/** Addresses of one block that a request gets: newly allocated in the block's value, or its handle's already. */
+export interface Portion {
+  readonly block: IPAMBlock;
+  /** Allocated in `block`, which is not written yet. */
+  readonly fresh: readonly number[];
+  /** The handle's from an earlier attempt. */
+  readonly held: readonly number[];
+  readonly pool: string;
+}
+
+export interface Grant {
+  readonly portions: readonly Portion[];
+  readonly handleId: string | undefined;
+  /** The handle as it was read. */
+  readonly handle: IPAMHandle | undefined;
+  /** Set the handle's counts to what the blocks say, because an earlier attempt may have left them too high. */
+  readonly recount?: ReadonlyMap<string, number>;
+  readonly extra: readonly Operation[];
+}
+
+/** What the caller is told of a portion. To be called before it is written. */
+export function describePortion(portion: Portion): AssignedAddress[] {
+  const cidr = cidrOf(portion.block);
+  return [...portion.held, ...portion.fresh].map((ordinal) => ({
+    version: cidr.version,
+    address: addressText(cidr, ordinal),
+    block: portion.block.spec.cidr,
+    pool: portion.pool,
+    sequenceNumber: sequenceOf(portion.block.spec, ordinal),
+  }));
+}
+
+/** Thrown when the operations of the caller, and not the allocator's, were refused. */
+export class ExtraRefused extends Error {
+  override readonly name = "ExtraRefused";
+  constructor(override readonly cause: DatastoreError) {
+    super(cause.message);
+  }
+}
+
+/**
+ * Writes a grant: the handle's new counts, the blocks, then what the caller adds. Where that is not one commit, a write
+ * that fails undoes those before it. Throws the datastore's error, or ExtraRefused.
+ */
+export async function writeGrant(ctx: Context, grant: Grant): Promise<void> {
+  const operations = [...handleOperations(grant), ...grant.portions.map(({ block }) => blockOperation(block))];
+  const own = operations.length;
+  operations.push(...grant.extra);
+  try {
+    await commit(ctx, operations);
+  } catch (error) {
+    if (!(error instanceof PartialCommit)) throw error;
+    await undo(ctx, grant, operations, error.done);
+    const { cause } = error;
+    throw error.done.length >= own && isRace(cause) ? new ExtraRefused(cause) : cause;
+  }
+}
+
+/** The write of a block: its sequence number grows with every one, and also guards what is only held. */
+function blockOperation(block: IPAMBlock): Operation {
+  block.spec.sequenceNumber += 1n;
+  return updateOp(IPAMBlock, block);
+}
+
+function handleOperations({ portions, handleId, handle, recount }: Grant): Operation[] {
+  if (handleId === undefined) return [];
+  const counts = new Map(recount ?? Object.entries(handle?.spec.block ?? {}));
+  for (const { block, fresh } of portions) {
+    if (fresh.length > 0) counts.set(block.spec.cidr, (counts.get(block.spec.cidr) ?? 0) + fresh.length);
+  }
+  const block = Object.fromEntries([...counts].filter(([, count]) => count > 0));
+  if (!handle) return Object.keys(block).length > 0 ? [createOp(IPAMHandle, newIPAMHandle(handleId, block))] : [];
+  const before = handle.spec.block;
+  const same =
+    Object.keys(before).length === Object.keys(block).length &&
+    Object.entries(block).every(([cidr, count]) => before[cidr] === count);
+  return same ? [] : [updateOp(IPAMHandle, { ...handle, spec: { ...handle.spec, block } })];
+}
+
+/** Gives back what the first operations wrote. What cannot be given back now is logged, and found by check. */
+async function undo(
+  ctx: Context,
+  grant: Grant,
+  operations: readonly Operation[],
+  done: readonly Resource[],
+): Promise<void> {
+  const { handleId } = grant;
+  try {
+    for (const [index, answer] of [...done.entries()].reverse()) {
+      const operation = operations[index]!;
+      const portion = operation.op === "update" && grant.portions.find(({ block }) => block === operation.resource);
+      if (portion) await giveBack(ctx, portion, handleId);
+      else if (operation.kind.kind === "IPAMHandle" && handleId !== undefined) {
+        for (const { block, fresh } of grant.portions) await lowerHandle(ctx, handleId, block.spec.cidr, fresh.length);
+      } else if (operation.op === "create") {
+        const { name, namespace } = answer.metadata;
+        const ref = { name, ...(namespace === undefined ? {} : { namespace }) };
+        await ctx.client.delete(operation.kind, ref, asRead(ctx, answer));
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof DatastoreError)) throw error;
+    ctx.log.warning("could not give back what a failed assignment had written; calicoctl ipam check finds it", {
+      handle: handleId,
+      error: error.message,
+    });
+  }
+}
+
+/** Frees addresses that nobody has used, without cooldown, if they still are this very allocation. */
+async function giveBack(ctx: Context, portion: Portion, handleId: string | undefined): Promise<void> {
+  if (portion.fresh.length === 0) return;
+  await retrying(ctx, `give back addresses of block ${portion.block.spec.cidr}`, async () => {
+    const block = await readBlock(ctx, cidrOf(portion.block));
+    if (!block) return;
+    const mine = portion.fresh.filter((ordinal) => {
+      const owner = attributesAt(block.spec, ordinal);
+      const handle = owner?.handle_id === undefined ? undefined : cleanHandle(owner.handle_id);
+      return (
+        owner && handle === handleId && sequenceOf(block.spec, ordinal) === sequenceOf(portion.block.spec, ordinal)
+      );
+    });
+    if (mine.length === 0) return;
+    release(block.spec, mine, 0, ctx.now());
+    block.spec.sequenceNumber += 1n;
+    await ctx.client.update(IPAMBlock, block);
+  });
+}
+
+/** Counts `count` fewer addresses of a block; a handle that then holds nothing is deleted, one that is gone is left so. */
+export async function lowerHandle(ctx: Context, handleId: string, cidr: string, count: number): Promise<void> {
+  if (count === 0) return;
+  await retrying(ctx, `lower the count of handle ${handleId}`, async () => {
+    const handle = await readHandle(ctx, handleId);
+    if (!handle || handle.spec.block[cidr] === undefined) return;
+    decrement(handle.spec, cidr, count);
+    if (holdsNothing(handle.spec)) await ctx.client.delete(IPAMHandle, ipamHandleRef(handleId), asRead(ctx, handle));
+    else await ctx.client.update(IPAMHandle, handle);
+  });
+}
+
+/** Counts addresses of a block for a handle that does not know of them. */
+export async function raiseHandle(ctx: Context, handleId: string, cidr: string, count: number): Promise<void> {
+  await retrying(ctx, `raise the count of handle ${handleId}`, async () => {
+    const handle = await readHandle(ctx, handleId);
+    if (!handle) {
+      await ctx.client.create(IPAMHandle, newIPAMHandle(handleId, { [cidr]: count }));
+      return;
+    }
+    increment(handle.spec, cidr, count);
+    await ctx.client.update(IPAMHandle, handle);
+  });
+}

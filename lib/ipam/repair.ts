@@ -1,0 +1,139 @@
+import { IPAMBlock } from "../api/ipamblock.ts";
+import { IPAMHandle, ipamHandleRef, newIPAMHandle } from "../api/ipamhandle.ts";
+import type { Operation } from "../datastore/index.ts";
+import { parseCidr } from "../ip/index.ts";
+import { blockProblems, collectCooled, isEmpty, mendBlock, ordinalsOfHandle } from "./block.ts";
+import { check } from "./check.ts";
+import { claimBlock, releaseAffinity } from "./claim.ts";
+import { type Context, commit, createOp, deleteOp, PartialCommit, retrying, updateOp } from "./context.ts";
+import { releaseOwner } from "./owners.ts";
+import { readBlock, readConfig, readHandle } from "./reads.ts";
+import { releaseAddresses } from "./release.ts";
+import type { Finding, IpamConfig, Owner, RepairOptions, RepairReport } from "./types.ts";
+
+/**
+ * See {@link Ipam.repair}. Each repair reads again what it is about and writes it as it was read, so a finding that has
+ * become wrong in the meantime changes nothing that is right.
+ */
+export async function repair(ctx: Context, options: RepairOptions = {}): Promise<RepairReport> {
+  const config = await readConfig(ctx);
+  const before = await check(ctx, { endpoints: options.unused ?? false });
+  const wanted = before.findings.filter(({ kind }) => isRepaired(kind, options));
+  for (const block of unique(wanted, "block-corrupt", ({ detail }) => detail.block)) await mend(ctx, config, block);
+  await releaseFound(ctx, wanted);
+  const gone = unique(wanted, "affinity-node-gone", ({ detail }) => detail.owner?.name);
+  for (const name of gone) await releaseOwner(ctx, { type: "host", name });
+  for (const { kind, detail } of wanted) {
+    if (!detail.block || !detail.owner || gone.includes(detail.owner.name)) continue;
+    if (kind === "affinity-without-block" || kind === "affinity-of-another" || kind === "block-without-affinity")
+      await settle(ctx, config, detail.owner, detail.block);
+  }
+  for (const handle of handlesOf(wanted)) await recount(ctx, handle, wanted);
+  const after = await check(ctx, { endpoints: options.unused ?? false });
+  const remaining = new Set(after.findings.map(key));
+  return { repaired: wanted.filter((finding) => !remaining.has(key(finding))), remaining: after.findings };
+}
+
+const key = (finding: Finding): string =>
+  [finding.kind, finding.subject, finding.detail.block, finding.detail.owner?.name, finding.detail.handle].join("|");
+
+function isRepaired(kind: Finding["kind"], options: RepairOptions): boolean {
+  switch (kind) {
+    case "node-gone":
+    case "affinity-node-gone":
+      return options.goneNodes ?? false;
+    case "not-in-use":
+      return options.unused ?? false;
+    case "outside-pools":
+    case "blocks-overlap":
+    case "not-allocated":
+      return false;
+    default:
+      return true;
+  }
+}
+
+function unique(
+  findings: readonly Finding[],
+  kind: Finding["kind"],
+  of: (finding: Finding) => string | undefined,
+): string[] {
+  const found = new Set<string>();
+  for (const finding of findings) {
+    const value = finding.kind === kind ? of(finding) : undefined;
+    if (value !== undefined) found.add(value);
+  }
+  return [...found];
+}
+
+const HANDLE_KINDS: readonly Finding["kind"][] = ["handle-missing", "handle-empty", "handle-count"];
+
+function handlesOf(findings: readonly Finding[]): string[] {
+  return HANDLE_KINDS.flatMap((kind) => unique(findings, kind, ({ detail }) => detail.handle)).filter(
+    (handle, index, all) => all.indexOf(handle) === index,
+  );
+}
+
+async function mend(ctx: Context, config: IpamConfig, cidr: string): Promise<void> {
+  await retrying(ctx, `mend block ${cidr}`, async () => {
+    const block = await readBlock(ctx, parseCidr(cidr));
+    if (!block || blockProblems(block.spec).length === 0) return;
+    mendBlock(block.spec);
+    collectCooled(block.spec, config.ipCooldownSeconds, ctx.now());
+    block.spec.sequenceNumber += 1n;
+    await ctx.client.update(IPAMBlock, block);
+  });
+}
+
+/** Releases addresses of nodes that are gone and addresses that nothing uses, each only while it is the same allocation. */
+async function releaseFound(ctx: Context, findings: readonly Finding[]): Promise<void> {
+  const requests = findings
+    .filter(({ kind }) => kind === "node-gone" || kind === "not-in-use")
+    .map(({ subject, detail }) => ({
+      address: subject,
+      ...(detail.handle === undefined ? {} : { handle: detail.handle }),
+      ...(detail.sequenceNumber === undefined ? {} : { sequenceNumber: detail.sequenceNumber }),
+    }));
+  await releaseAddresses(ctx, requests);
+}
+
+/** Brings an affinity and its block to agree: an empty block is given up, one in use is its owner's again. */
+async function settle(ctx: Context, config: IpamConfig, owner: Owner, cidr: string): Promise<void> {
+  const network = parseCidr(cidr);
+  const block = await readBlock(ctx, network);
+  if (block) collectCooled(block.spec, config.ipCooldownSeconds, ctx.now());
+  if (block && !isEmpty(block.spec)) await claimBlock(ctx, owner, network);
+  else await releaseAffinity(ctx, config, owner, network, { mustBeEmpty: true });
+}
+
+/**
+ * Makes a handle count what the blocks give it. The blocks are written as well: an assignment that has raised the count,
+ * but not written its block yet, then finds the block changed and begins again.
+ */
+async function recount(ctx: Context, id: string, findings: readonly Finding[]): Promise<void> {
+  const named = findings.filter(({ detail }) => detail.handle === id).flatMap(({ detail }) => detail.block ?? []);
+  await retrying(ctx, `recount handle ${id}`, async () => {
+    const handle = await readHandle(ctx, id);
+    const cidrs = [...new Set([...named, ...Object.keys(handle?.spec.block ?? {})])];
+    const blocks = await Promise.all(cidrs.map((cidr) => readBlock(ctx, parseCidr(cidr))));
+    const counts: Record<string, number> = {};
+    const operations: Operation[] = [];
+    for (const block of blocks) {
+      if (!block) continue;
+      const count = ordinalsOfHandle(block.spec, id).length;
+      if (count > 0) counts[block.spec.cidr] = count;
+      if (count === (handle?.spec.block[block.spec.cidr] ?? 0)) continue;
+      block.spec.sequenceNumber += 1n;
+      operations.push(updateOp(IPAMBlock, block));
+    }
+    const holds = Object.keys(counts).length > 0;
+    if (handle && holds) operations.push(updateOp(IPAMHandle, { ...handle, spec: { ...handle.spec, block: counts } }));
+    else if (handle) operations.push(deleteOp(ctx, IPAMHandle, ipamHandleRef(id), handle));
+    else if (holds) operations.push(createOp(IPAMHandle, newIPAMHandle(id, counts)));
+    try {
+      await commit(ctx, operations);
+    } catch (error) {
+      throw error instanceof PartialCommit ? error.cause : error;
+    }
+  });
+}

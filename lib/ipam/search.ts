@@ -1,0 +1,123 @@
+import type { IPAMBlock } from "../api/ipamblock.ts";
+import { type Cidr, cidrContains, cidrOverlaps, formatCidr } from "../ip/index.ts";
+import { isOldEnough, ownerText, parseOwner } from "./affinity.ts";
+import { freeCount, isEmpty } from "./block.ts";
+import { candidates, otherSizes, rotated, startIndex } from "./candidates.ts";
+import { deleteOrphan, releaseAffinity } from "./claim.ts";
+import type { Pool } from "./pools.ts";
+import { cidrOf, listBlocks } from "./reads.ts";
+import { type Family, load, remember, type Work } from "./work.ts";
+
+/** How many places are looked at, round by round, before all blocks are read. */
+const PROBES = [4, 16, 64, 128] as const;
+
+/**
+ * A block that the owner can claim: one that does not exist, or is the owner's already and has room, else an empty one
+ * taken from another owner. Undefined when there is none. Places are looked at by name, beginning at the host's own start,
+ * so that the cost does not grow with the number of blocks until nearly all are taken.
+ */
+export async function findClaimable(work: Work, family: Family): Promise<Cidr | undefined> {
+  for (const pool of family.pools) {
+    const start = startIndex(pool, work.owner.name, work.ctx.random);
+    const walk = candidates(pool, start, work.reservations);
+    for (const size of PROBES) {
+      const round = take(walk, size);
+      if (round.length === 0) break;
+      if (!family.listed) await load(work, round.map(formatCidr));
+      const found = await firstClaimable(work, family, round);
+      if (found) return found;
+    }
+    for (let round = take(walk, 1024); round.length > 0; round = take(walk, 1024)) {
+      await list(work, family);
+      const found = await firstClaimable(work, family, round);
+      if (found) return found;
+    }
+  }
+  return reclaim(work, family);
+}
+
+/** All blocks of the family's pools, beginning at the owner's start in each: where to borrow. */
+export async function listing(work: Work, family: Family): Promise<IPAMBlock[]> {
+  await list(work, family);
+  return family.pools.flatMap((pool) => blocksOf(work, pool));
+}
+
+/** The known blocks of a pool, beginning at the owner's start. */
+export function blocksOf(work: Work, pool: Pool): IPAMBlock[] {
+  const inside: { cidr: Cidr; block: IPAMBlock }[] = [];
+  for (const block of work.blocks.values()) {
+    const cidr = block && cidrOf(block);
+    if (cidr && cidrContains(pool.cidr, cidr)) inside.push({ cidr, block });
+  }
+  return rotated(inside, pool, startIndex(pool, work.owner.name, work.ctx.random)).map(({ block }) => block);
+}
+
+async function list(work: Work, family: Family): Promise<void> {
+  if (family.listed) return;
+  for (const block of await listBlocks(work.ctx, family.version)) {
+    // What this request has read before it may have allocated in.
+    if (!work.blocks.get(block.spec.cidr)) remember(work, block.spec.cidr, block);
+  }
+  family.listed = true;
+}
+
+async function firstClaimable(work: Work, family: Family, places: readonly Cidr[]): Promise<Cidr | undefined> {
+  for (const cidr of places) {
+    const block = work.blocks.get(formatCidr(cidr));
+    if (!block) {
+      if (!(await isCovered(work, family, cidr))) return cidr;
+    } else if (block.spec.affinity === ownerText(work.owner) && freeCount(block.spec, cidr, work.reservations) > 0) {
+      // Another process of this host has claimed it in the meantime.
+      return cidr;
+    }
+  }
+  return undefined;
+}
+
+/** Whether blocks of another size, from before the pool's block size was changed, lie in the same place. */
+async function isCovered(work: Work, family: Family, cidr: Cidr): Promise<boolean> {
+  if (!family.listed) {
+    const others = otherSizes(cidr).map(formatCidr);
+    await load(work, others);
+    return others.some((other) => work.blocks.get(other) !== undefined);
+  }
+  for (const block of work.blocks.values()) if (block && cidrOverlaps(cidrOf(block), cidr)) return true;
+  return false;
+}
+
+/**
+ * Takes an empty block from an owner that has had it for a while. Without this small pools of small blocks (a /32 each)
+ * would run out while most of their addresses are free, because the blocks stay with nodes that do not use them.
+ */
+async function reclaim(work: Work, family: Family): Promise<Cidr | undefined> {
+  const { ctx, config, owner, reservations } = work;
+  for (const block of await listing(work, family)) {
+    const { spec } = block;
+    const cidr = cidrOf(block);
+    if (spec.affinity === ownerText(owner) || !isEmpty(spec) || freeCount(spec, cidr, reservations) === 0) continue;
+    if (!isOldEnough(spec.affinityClaimTime, ctx.now())) continue;
+    const other = parseOwner(spec.affinity);
+    // The sequence number makes sure that it is the block that was seen empty, and not one made since by another who reclaims.
+    const mine = other
+      ? (await releaseAffinity(ctx, config, other, cidr, {
+          mustBeEmpty: true,
+          sequenceNumber: spec.sequenceNumber,
+        })) === "released"
+      : await deleteOrphan(ctx, block);
+    if (!mine) continue;
+    ctx.log.info("reclaimed an empty block", { block: spec.cidr, from: spec.affinity });
+    work.blocks.delete(spec.cidr);
+    return cidr;
+  }
+  return undefined;
+}
+
+function take<T>(items: Iterator<T>, count: number): T[] {
+  const taken: T[] = [];
+  while (taken.length < count) {
+    const next = items.next();
+    if (next.done) break;
+    taken.push(next.value);
+  }
+  return taken;
+}

@@ -1,0 +1,52 @@
+import type { BlockAffinity } from "../api/blockaffinity.ts";
+import type { IPAMBlock } from "../api/ipamblock.ts";
+import { parseCidr } from "../ip/index.ts";
+import { collectCooled } from "./block.ts";
+import type { Context } from "./context.ts";
+import type { PoolReason } from "./errors.ts";
+import type { Pool } from "./pools.ts";
+import { readBlock } from "./reads.ts";
+import type { Reservations } from "./reservations.ts";
+import type { IpamConfig, Owner } from "./types.ts";
+
+/** What is known while one request is served. */
+export interface Work {
+  readonly ctx: Context;
+  readonly owner: Owner;
+  readonly config: IpamConfig;
+  readonly reservations: Reservations;
+  readonly allPools: readonly Pool[];
+  /**
+   * By CIDR; undefined: absent when it was looked for. There is one value a block, in which the request allocates, so a
+   * block is never read again into a second one unless the first is dropped.
+   */
+  readonly blocks: Map<string, IPAMBlock | undefined>;
+}
+
+/** One address family of a request. */
+export interface Family {
+  readonly version: 4 | 6;
+  readonly wanted: number;
+  readonly pools: readonly Pool[];
+  /** The other pools of the family, and why they are not used. */
+  readonly rejected: readonly PoolReason[];
+  /** Affinities of the owner to blocks of those pools, in the order in which they are tried. */
+  rows: BlockAffinity[];
+  /** How many blocks the owner may have in them. */
+  readonly limit: number;
+  /** All blocks in those pools were read: what is not in `Work.blocks` does not exist. */
+  listed: boolean;
+}
+
+/** Reads blocks that are not known yet, in one round trip. */
+export async function load(work: Work, cidrs: readonly string[]): Promise<void> {
+  const missing = cidrs.filter((cidr) => !work.blocks.has(cidr));
+  const found = await Promise.all(missing.map((cidr) => readBlock(work.ctx, parseCidr(cidr))));
+  for (const [index, cidr] of missing.entries()) remember(work, cidr, found[index]);
+}
+
+/** Keeps a block that was read, with what has cooled down collected. */
+export function remember(work: Work, cidr: string, block: IPAMBlock | undefined): void {
+  if (block) collectCooled(block.spec, work.config.ipCooldownSeconds, work.ctx.now());
+  work.blocks.set(cidr, block);
+}

@@ -1,0 +1,82 @@
+/**
+ * System calls by number through libc's `syscall`. One bound symbol serves all of them, because binding is what
+ * costs at start-up. Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
+ */
+import { dlopen, FFIType, type Pointer, ptr, read } from "bun:ffi";
+import { SysError } from "./errno.ts";
+
+const NUMBERS = {
+  x64: {
+    socket: 41,
+    sendto: 44,
+    recvfrom: 45,
+    bind: 49,
+    setsockopt: 54,
+    flock: 73,
+    ppoll: 271,
+    setns: 308,
+  },
+  arm64: {
+    socket: 198,
+    sendto: 206,
+    recvfrom: 207,
+    bind: 200,
+    setsockopt: 208,
+    flock: 32,
+    ppoll: 73,
+    setns: 268,
+  },
+} as const;
+
+export type SyscallName = keyof (typeof NUMBERS)["x64"];
+
+/** Numbers go as they are, byte arrays as their address. */
+export type SyscallArgument = number | Uint8Array<ArrayBuffer> | null;
+
+interface Libc {
+  call(number: number, a: number, b: number, c: number, d: number, e: number, f: number): number;
+  /** Address of this thread's errno: fixed for the thread's life. */
+  readonly errnoAt: Pointer;
+  readonly numbers: Readonly<Record<SyscallName, number>>;
+}
+
+let loaded: Libc | undefined;
+
+function load(): Libc {
+  const numbers = process.arch === "x64" ? NUMBERS.x64 : process.arch === "arm64" ? NUMBERS.arm64 : undefined;
+  if (!numbers) throw new SysError("syscall", 38, `no system call table for the architecture ${process.arch}`);
+  const { symbols } = openLibc();
+  const errnoAt = symbols.__errno_location();
+  if (typeof errnoAt !== "number") throw new SysError("__errno_location", 38, "libc gave no address for errno");
+  return { call: symbols.syscall as unknown as Libc["call"], errnoAt, numbers };
+}
+
+function openLibc() {
+  const i64 = FFIType.i64;
+  return dlopen("libc.so.6", {
+    // i64_fast: a number when it fits, and every result here does; plain i64 would make a bigint of each.
+    syscall: { args: [i64, i64, i64, i64, i64, i64, i64], returns: FFIType.i64_fast },
+    __errno_location: { args: [], returns: FFIType.ptr },
+  });
+}
+
+function address(argument: SyscallArgument): number {
+  if (typeof argument === "number") return argument;
+  return argument === null || argument.byteLength === 0 ? 0 : ptr(argument);
+}
+
+/** The call's result, or the errno as a negative number. EINTR is passed on like any other. */
+export function syscall(
+  name: SyscallName,
+  a: SyscallArgument,
+  b: SyscallArgument = 0,
+  c: SyscallArgument = 0,
+  d: SyscallArgument = 0,
+  e: SyscallArgument = 0,
+  f: SyscallArgument = 0,
+): number {
+  loaded ??= load();
+  const { call, errnoAt, numbers } = loaded;
+  const result = call(numbers[name], address(a), address(b), address(c), address(d), address(e), address(f));
+  return result === -1 ? -read.i32(errnoAt, 0) : Number(result);
+}
