@@ -21,7 +21,8 @@ export interface Pod {
   readonly netns: string;
 }
 
-const containerId = (pod: Pod) => `bench${pod.id.toString(16).padStart(11, "0")}`;
+/** Unique within its first 11 characters, which is what the host interface is named by. */
+const containerId = (pod: Pod) => `be${pod.id.toString(16).padStart(9, "0")}0123456789abcdef`;
 
 /** A CNI plugin called as a runtime calls it. */
 export function plugin(name: string, executable: string, cniPath: string, config: object): Contestant {

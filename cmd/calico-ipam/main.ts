@@ -22,13 +22,6 @@ export async function main(argv: readonly string[], env: Env, io: Io = processIo
     io.stdout.write(`${VERSION}\n`);
     return 0;
   }
-  // Upstream's node agent starts its plugin so, before it lets the plugin assign addresses.
-  if (first === "-upgrade" || first === "--upgrade") {
-    io.stderr.write(
-      "calico-ipam -upgrade imports the addresses that the host-local plugin assigned on this node. This version cannot do that yet.\n" +
-        "Drain the node and recreate its pods instead: they then get addresses of Calico's pools. Nothing was changed.\n",
-    );
-    return 1;
-  }
+  if (first === "-upgrade" || first === "--upgrade") return (await import("./upgrade.ts")).upgrade(io);
   return runProgram(PROGRAM, argv, env, io);
 }

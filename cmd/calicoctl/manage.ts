@@ -1,7 +1,7 @@
 import type { Kind } from "../../lib/api/kind.ts";
 import type { ObjectMeta, Ref, Resource } from "../../lib/api/meta.ts";
 import { type Client, DatastoreError } from "../../lib/datastore/index.ts";
-import { createResource, deleteResource, updateResource } from "../../lib/ipam/index.ts";
+import { ipamAdmin } from "../../lib/ipam/index.ts";
 import { identify, type Target } from "./targets.ts";
 
 /** Why one resource could not be dealt with; `message` is for the user. */
@@ -32,7 +32,7 @@ export async function create(client: Client, job: Job): Promise<Resource> {
         'metadata.resourceVersion: must not be set to create; "apply" and "replace" use it',
       );
     }
-    return createResource(client, job.kind, fresh(resource, job));
+    return (await ipamAdmin()).createResource(client, job.kind, fresh(resource, job));
   });
 }
 
@@ -43,7 +43,7 @@ export async function apply(client: Client, job: Job): Promise<Resource> {
     const existing = await client.get(job.kind, refOf(job));
     if (!existing) {
       try {
-        return await createResource(client, job.kind, fresh(resource, job));
+        return await (await ipamAdmin()).createResource(client, job.kind, fresh(resource, job));
       } catch (error) {
         if (!(error instanceof DatastoreError && error.code === "EXISTS")) throw error;
       }
@@ -68,7 +68,7 @@ async function update(client: Client, job: Job, resource: Resource): Promise<Res
       );
     }
     try {
-      return await updateResource(client, job.kind, merged(existing, resource));
+      return await (await ipamAdmin()).updateResource(client, job.kind, merged(existing, resource));
     } catch (error) {
       const conflict = error instanceof DatastoreError && error.code === "CONFLICT";
       if (!conflict || wanted || attempt === ATTEMPTS) throw error;
@@ -79,9 +79,9 @@ async function update(client: Client, job: Job, resource: Resource): Promise<Res
 /** Deletes; NOT_FOUND when there is none. A resource version in the file guards it. */
 export async function remove(client: Client, job: Job): Promise<Resource> {
   if (job.kind.managed) throw unsupported("delete", job);
-  return translated(job, () => {
+  return translated(job, async () => {
     const { resourceVersion } = job.metadata;
-    return deleteResource(client, job.kind, refOf(job), resourceVersion ? { resourceVersion } : {});
+    return (await ipamAdmin()).deleteResource(client, job.kind, refOf(job), resourceVersion ? { resourceVersion } : {});
   });
 }
 

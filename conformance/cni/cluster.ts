@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { createLab, type Lab, type LabOptions, type Node, type Outcome, type Pod } from "../lab/index.ts";
 import { type Records, readEtcd, readSqlite } from "./records.ts";
 
@@ -16,6 +17,8 @@ export interface Cluster {
   /** Applies resources with the built calicoctl on the first node. */
   apply(...resources: object[]): Promise<void>;
   calicoctl(...args: string[]): Promise<Outcome>;
+  /** Takes down what a failed test left, so that the next one fails for reasons of its own only. */
+  clean(networks?: readonly string[]): Promise<void>;
   /** All that the datastore says about pods and addresses, read past the product where that is possible. */
   records(): Promise<Records>;
   dispose(): Promise<void>;
@@ -88,6 +91,19 @@ class LabCluster implements Cluster {
 
   calicoctl(...args: string[]): Promise<Outcome> {
     return this.nodes[0]!.exec(["calicoctl", ...args], { env: this.env });
+  }
+
+  async clean(networks: readonly string[] = ["calico-net"]): Promise<void> {
+    for (const node of this.nodes) {
+      const namespaces = readdirSync(node.path("/run/netns"));
+      if (namespaces.length === 0) continue;
+      await node.run(["ip", "-batch", "-"], { stdin: namespaces.map((name) => `netns delete ${name}\n`).join("") });
+      for (const name of networks) {
+        const conf = this.conf({ cniVersion: "1.1.0", name, "cni.dev/valid-attachments": [] });
+        await node.exec(["/opt/cni/bin/calico"], { stdin: JSON.stringify(conf), env: { CNI_COMMAND: "GC" } });
+      }
+      for (const name of await interfaces(node)) await node.exec(["ip", "link", "delete", name]);
+    }
   }
 
   records(): Promise<Records> {

@@ -3,7 +3,7 @@ import { IPAMBlock } from "../../lib/api/ipamblock.ts";
 import { IPAMHandle } from "../../lib/api/ipamhandle.ts";
 import { WorkloadEndpoint } from "../../lib/api/workloadendpoint.ts";
 import { openClient } from "../../lib/datastore/index.ts";
-import { addressAt, formatAddress, parseCidr } from "../../lib/ip/index.ts";
+import { formatAddress, parseCidr } from "../../lib/ip/index.ts";
 import type { Node } from "../lab/index.ts";
 
 /** One address that somebody holds. */
@@ -56,9 +56,12 @@ export async function readSqlite(file: string): Promise<Records> {
 
 /** With etcdctl and upstream's key layout, so that what another Calico would read is what is judged. */
 export async function readEtcd(node: Node, endpointUrl: string): Promise<Records> {
-  const text = await node.run(["etcdctl", `--endpoints=${endpointUrl}`, "get", "--prefix", "/calico/", "--write-out=json"], {
-    env: { ETCDCTL_API: "3" },
-  });
+  const text = await node.run(
+    ["etcdctl", `--endpoints=${endpointUrl}`, "get", "--prefix", "/calico/", "--write-out=json"],
+    {
+      env: { ETCDCTL_API: "3" },
+    },
+  );
   const answer = JSON.parse(text) as { kvs?: { key: string; value?: string }[] };
   const pairs = (answer.kvs ?? []).map(({ key, value }) => [decode(key), decode(value ?? "")] as const);
   const under = (pattern: RegExp) =>
@@ -99,7 +102,8 @@ function heldIn(block: BlockText): Held[] {
   return block.allocations.flatMap((index, ordinal) => {
     const attributes = index === null ? undefined : block.attributes[index];
     if (index === null || attributes?.releasedAt !== undefined) return [];
-    const address = formatAddress(addressAt(parseCidr(block.cidr), BigInt(ordinal)));
+    const { version, base } = parseCidr(block.cidr);
+    const address = formatAddress({ version, value: base + BigInt(ordinal) });
     return [{ address, block: block.cidr, handle: attributes?.handle_id }];
   });
 }

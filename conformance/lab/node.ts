@@ -57,7 +57,7 @@ export class Node implements NodeIdentity {
     return expectSuccess(this.name, command, await this.exec(command, options));
   }
 
-  /** Makes an empty network namespace, as a runtime does for a new pod. */
+  /** Makes a network namespace with nothing but its loopback, as a runtime does for a new pod. */
   async pod(name: string): Promise<Pod> {
     const [pod] = await this.pods([name]);
     return pod!;
@@ -65,7 +65,10 @@ export class Node implements NodeIdentity {
 
   /** Makes many at once. */
   async pods(names: readonly string[]): Promise<Pod[]> {
-    await this.run(["ip", "-batch", "-"], { stdin: names.map((name) => `netns add ${name}\n`).join("") });
+    const script = 'ip -batch - && for name; do ip -netns "$name" link set lo up || exit; done';
+    await this.run(["sh", "-c", script, "sh", ...names], {
+      stdin: names.map((name) => `netns add ${name}\n`).join(""),
+    });
     return names.map((name) => new Pod(this, name));
   }
 }

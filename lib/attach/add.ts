@@ -17,7 +17,7 @@ import { buildEndpoint, deleteEndpoint, endpointsOfPod, isGuest, readEndpoint, w
 import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
 import { handleOf, type Identity, identify, ownerMark } from "./identity.ts";
-import { addressesOf, attachmentResult, interfacePlan, randomMac } from "./plan.ts";
+import { addressesOf, attachmentResult, hostSide, interfacePlan, randomMac } from "./plan.ts";
 import { ensureNetworkProfile, profilesOf, readNetworkProfile, usesNetworkProfile } from "./profile.ts";
 import { checkNetns, readMtu, readNodename } from "./settings.ts";
 import { awaitGates, awaitPolicy } from "./wait.ts";
@@ -55,7 +55,7 @@ export async function addAttachment(call: Invocation, host: Host): Promise<Resul
       "it needs the annotations of a Kubernetes pod",
     );
   }
-  if (!checkNetns(call)) {
+  if (!checkNetns(call, host)) {
     throw new CniError(errorCode.invalidEnvironment, `CNI_NETNS does not exist: ${call.environment.netns}`);
   }
   return withClient(call.config, host, async (client) => {
@@ -212,7 +212,7 @@ async function assign(
 function wire(work: Work, recorded: Recorded, existing: WorkloadEndpoint | undefined): void {
   const { call, host, identity, mtu } = work;
   const { addresses, endpoint } = recorded;
-  const plan = interfacePlan(call, identity, { addresses, mac: endpoint.spec.mac!, mtu });
+  const plan = interfacePlan(call, host, identity, { addresses, mac: endpoint.spec.mac!, mtu });
   const previous = existing?.spec.containerID;
   if (previous === identity.containerId && checkPodInterface(plan).length === 0) return;
   if (previous !== undefined && previous !== identity.containerId) removePreviousSandbox(work, previous, existing);
@@ -230,6 +230,7 @@ function removePreviousSandbox(work: Work, containerId: string, existing: Worklo
     containerInterface: ifName,
     hostInterface: existing?.spec.interfaceName ?? identity.hostInterface,
     owner: ownerMark(identity.network, containerId, ifName),
+    ...hostSide(host),
   });
   host.log.info("removed the interface of the pod's former sandbox", {
     container: containerId,
@@ -258,6 +259,7 @@ async function undo(work: Work, cause: unknown, wired: boolean): Promise<void> {
         containerInterface: identity.ifName,
         hostInterface: identity.hostInterface,
         owner: identity.owner,
+        ...hostSide(host),
       }),
     );
   }

@@ -17,7 +17,6 @@ interface Expected {
   readonly addresses: readonly string[];
   readonly mac: string | undefined;
   readonly mtu: number | undefined;
-  readonly hostInterface: string | undefined;
 }
 
 /**
@@ -28,7 +27,8 @@ export async function checkAttachment(call: Invocation, host: Host): Promise<voi
   const node = readNodename(call.config, host, true);
   const identity = identify(call, node, host.env);
   const expected = readExpected(call, identity);
-  if (!checkNetns(call)) throw failed(identity, [`the network namespace ${call.environment.netns} does not exist`]);
+  if (!checkNetns(call, host))
+    throw failed(identity, [`the network namespace ${call.environment.netns} does not exist`]);
   const problems = await withClient(call.config, host, async (client) => {
     const information = await step("the datastore cannot be read", () => readClusterInformation(client));
     await requireReady(client, information);
@@ -78,8 +78,7 @@ function readExpected(call: Invocation, identity: Identity): Expected {
     );
   }
   const { mac, mtu } = result.interfaces[index]!;
-  const hostSide = result.interfaces.find((item) => item.name === identity.hostInterface);
-  return { addresses, mac, mtu, hostInterface: hostSide?.name };
+  return { addresses, mac, mtu };
 }
 
 /** Addresses that name our interface; one that names none is ours too. */
@@ -130,7 +129,7 @@ async function checkRecords(
  * from that `prevResult` is made; older versions have no MTU there.
  */
 function checkKernel(call: Invocation, host: Host, identity: Identity, expected: Expected, owner: string): string[] {
-  const plan = interfacePlan(call, identity, {
+  const plan = interfacePlan(call, host, identity, {
     addresses: expected.addresses,
     mac: expected.mac ?? "00:00:00:00:00:00",
     mtu: expected.mtu ?? readMtu(call.config, host),

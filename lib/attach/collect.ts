@@ -96,7 +96,7 @@ export async function collectGarbage(call: Invocation, host: Host): Promise<void
   await withClient(call.config, host, async (client) => {
     const information = await step("the datastore cannot be read", () => readClusterInformation(client));
     await requireReady(client, information);
-    const inventory = await takeInventory(call, client, node);
+    const inventory = await takeInventory(call, host, client, node);
     const garbage = findGarbage(inventory);
     for (const item of garbage.interfaces) {
       const ifName = parseOwner(item.owner)?.ifName ?? "eth0";
@@ -123,14 +123,14 @@ export async function collectGarbage(call: Invocation, host: Host): Promise<void
   }
 }
 
-async function takeInventory(call: Invocation, client: Client, node: string): Promise<Inventory> {
+async function takeInventory(call: Invocation, host: Host, client: Client, node: string): Promise<Inventory> {
   const [{ items: endpoints }, handles] = await step("the datastore cannot be read", () =>
     Promise.all([
       client.list(Kind, { node }),
       isOwnIpam(call) ? handlesOnNode(client, call.config.name, node) : new Set<string>(),
     ]),
   );
-  const interfaces = await step("the interfaces cannot be listed", () => listPodInterfaces());
+  const interfaces = await step("the interfaces cannot be listed", () => listPodInterfaces(host.hostNetns));
   return { network: call.config.name, node, endpoints, interfaces, handles, valid: call.config.validAttachments };
 }
 

@@ -1,6 +1,7 @@
 import { ClusterInformation } from "../api/clusterinformation.ts";
 import { CniError, errorCode, type NetworkConfig } from "../cni/index.ts";
 import { type Client, type DatastoreConfig, datastoreConfigFromPlugin, ensureInitialized } from "../datastore/index.ts";
+import { VERSION } from "../telemetry/index.ts";
 import { asFailure, step } from "./failure.ts";
 import type { Host } from "./host.ts";
 
@@ -80,7 +81,7 @@ export async function requireReady(client: Client, information: ClusterInformati
         "calico-node, or calicoctl with its first write, makes it; check that this is the right datastore",
       );
     }
-    await step("the datastore cannot be initialised", () => ensureInitialized(client));
+    await step("the datastore cannot be initialised", () => ensureInitialized(client, { calicoVersion: VERSION }));
     return;
   }
   if (information.spec.datastoreReady !== true) {

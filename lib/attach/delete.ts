@@ -12,6 +12,7 @@ import { deleteEndpoint, endpointsOfPod, isGuest, readEndpoint } from "./endpoin
 import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
 import { type Identity, identify } from "./identity.ts";
+import { hostSide } from "./plan.ts";
 import { checkNetns, readNodename } from "./settings.ts";
 
 /** How often an endpoint that changed meanwhile is read and deleted anew; upstream's count. */
@@ -69,14 +70,14 @@ export function removeInterface(host: Host, plan: DeletePlan): DeleteOutcome {
   try {
     mkdirSync(dirname(host.files.deleteLock), { recursive: true });
   } catch {
-    return deletePodInterface(plan);
+    return deletePodInterface({ ...plan, ...hostSide(host) });
   }
-  return deletePodInterface({ ...plan, lockFile: host.files.deleteLock });
+  return deletePodInterface({ ...plan, ...hostSide(host), lockFile: host.files.deleteLock });
 }
 
 function isPodNetns(call: Invocation, host: Host): boolean {
   try {
-    return checkNetns(call);
+    return checkNetns(call, host);
   } catch (error) {
     host.log.info("CNI_NETNS is not the pod's any more", { error: (error as Error).message });
     return false;

@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import type { Client, DatastoreConfig } from "../datastore/index.ts";
 import { openClient } from "../datastore/index.ts";
+import type { Namespace } from "../sys/index.ts";
 import type { Logger } from "../telemetry/index.ts";
 
 /** The machine as attachments see it: its fixed files, its name, its way to the datastore. */
@@ -20,6 +21,8 @@ export interface Host {
     /** `endpoint_status_dir` replaces it. */
     readonly endpointStatus: string;
   };
+  /** The namespace of the host's ends of interfaces; the plugin's own when absent. */
+  readonly hostNetns?: Namespace;
   hostname(): string;
   openClient(config: DatastoreConfig): Promise<Client>;
   /** Milliseconds since 1970. */

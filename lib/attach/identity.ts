@@ -89,16 +89,16 @@ export function handleOf(network: string, containerId: string): string {
 
 /** The mark of an attachment on its host interface; hashed where its parts are too long to be kept. */
 export function ownerMark(network: string, containerId: string, ifName: string): string {
-  const mark = `calico/${network}/${containerId}/${ifName}`;
+  const mark = `${network}/${containerId}/${ifName}`;
   if (Buffer.byteLength(mark) <= MAX_OWNER) return mark;
-  return `calico#${createHash("sha256").update(mark).digest("hex")}`;
+  return `#${createHash("sha256").update(mark).digest("hex")}`;
 }
 
 /** The parts of a mark; undefined for another program's, or a hashed one. No part can hold a slash. */
 export function parseOwner(mark: string): { network: string; containerId: string; ifName: string } | undefined {
   const parts = mark.split("/");
-  if (parts.length !== 4 || parts[0] !== "calico") return undefined;
-  return { network: parts[1]!, containerId: parts[2]!, ifName: parts[3]! };
+  if (parts.length !== 3) return undefined;
+  return { network: parts[0]!, containerId: parts[1]!, ifName: parts[2]! };
 }
 
 /** Upstream lets Felix' own variable decide how pods' interfaces begin; of several prefixes the first counts. */

@@ -1,7 +1,9 @@
 import { addressOf, type Invocation, type Result, type Route } from "../cni/index.ts";
 import { formatAddress, parseAddress, parseCidr, parseMac } from "../ip/index.ts";
+import type { Namespace } from "../sys/index.ts";
 import type { PodInterfacePlan, PodRoute } from "../veth/index.ts";
 import { hostNetwork } from "./endpoint.ts";
+import type { Host } from "./host.ts";
 import type { Identity } from "./identity.ts";
 
 const DEFAULT_ROUTES: readonly string[] = ["0.0.0.0/0", "::/0"];
@@ -22,6 +24,7 @@ export function podRoutes(call: Invocation, identity: Identity): PodRoute[] {
 /** What lib/veth shall make, or find. */
 export function interfacePlan(
   call: Invocation,
+  host: Host,
   identity: Identity,
   facts: { readonly addresses: readonly string[]; readonly mac: string; readonly mtu: number; readonly owner?: string },
 ): PodInterfacePlan {
@@ -38,7 +41,13 @@ export function interfacePlan(
     routes: podRoutes(call, identity),
     hostRoutes: true,
     allowIpForwarding: call.config.allowIpForwarding,
+    ...hostSide(host),
   };
+}
+
+/** What tells lib/veth which namespace the host's end is in. */
+export function hostSide(host: Host): { hostNetns?: Namespace } {
+  return host.hostNetns === undefined ? {} : { hostNetns: host.hostNetns };
 }
 
 /** A random unicast, locally administered MAC, as the kernel would choose one. */

@@ -63,12 +63,12 @@ export function readMtu(config: NetworkConfig, host: Host): number {
  * Refuses a CNI_NETNS that is no network namespace, or is the one this plugin runs in: nothing may ever be made or
  * removed there. Answers false where the path leads nowhere.
  */
-export function checkNetns(call: Invocation): boolean {
+export function checkNetns(call: Invocation, host: Host): boolean {
   const { netns, netnsOverride } = call.environment;
   try {
     using pod = openNamespace(netns);
     using own = currentNamespace();
-    if (pod.inode === own.inode && !netnsOverride) {
+    if ((pod.inode === own.inode || pod.inode === host.hostNetns?.inode) && !netnsOverride) {
       throw new CniError(
         errorCode.invalidEnvironment,
         `CNI_NETNS is the plugin's own network namespace: ${netns}`,

@@ -108,7 +108,6 @@ describe("arguments", () => {
     expect(await message("ipam", "shwo")).toBe(
       'unknown command "shwo" for "ctl ipam"; did you mean "show"?\nRun \'ctl ipam --help\' for usage.\n',
     );
-    expect(await message("ipam")).toContain('"ctl ipam" needs a command\n');
     expect(await message("ipam", "show", "extra")).toContain('"ctl ipam show" does not take the argument "extra"\n');
     expect(await message("get", "--outptu=yaml")).toContain('unknown flag: --outptu; did you mean "--output"?\n');
     expect(await message("get", "-x")).toContain("unknown flag: -x\n");
@@ -164,6 +163,7 @@ Global flags:
     expect(out).toContain("Commands:\n  get   Show resources.\n  ipam  Addresses.\n");
     expect((await run("help")).out).toBe(out);
     expect((await run("-h")).out).toBe(out);
+    expect((await run("ipam")).out).toContain("Usage:\n  ctl ipam COMMAND [flags]\n");
     expect((await run("help", "ipam", "show")).out).toContain("Usage:\n  ctl ipam show [flags]\n");
     expect((await run("get", "-h")).out).toBe((await run("help", "get")).out);
   });

@@ -109,13 +109,8 @@ export async function runProgram(program: Program, argv: readonly string[], env:
     const args = argv[0] === "help" ? [...argv.slice(1), "--help"] : argv;
     const { path, values, extra } = await parse(root, normaliseArgv(root, args));
     const command = path.at(-1)!;
-    if (values.help === true && extra.length === 0) {
-      io.stdout.write(helpText(path));
-      return 0;
-    }
     if (extra.length > 0) throw unexpected(path, extra[0]!);
-    if (!command.run) {
-      if (path.length > 1 || argv.length > 0) throw new UsageError(`"${nameOf(path)}" needs a command`);
+    if (values.help === true || !command.run) {
       io.stdout.write(helpText(path));
       return 0;
     }

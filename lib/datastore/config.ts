@@ -13,6 +13,11 @@ export interface SqliteConfig {
    * undo the last commits; two to four times as fast.
    */
   readonly synchronous?: "full" | "normal";
+  /**
+   * The process ends right after it closes the client: the write-ahead log is left to the next process instead of being
+   * folded into the file and removed, which saves a plugin 1.5 ms a run. The connection itself ends with the process.
+   */
+  readonly brief?: boolean;
   /** How long an operation waits for other processes, in milliseconds; 10000 when absent. */
   readonly timeout?: number;
 }

@@ -39,15 +39,15 @@ const pool = (name: string, cidr: string): IPPool => ({
   spec: { cidr } as IPPool["spec"],
 });
 
-const endpoint = (namespace: string, name: string, node: string): WorkloadEndpoint => ({
+const endpoint = (namespace: string, node: string, pod: string, iface = "eth0"): WorkloadEndpoint => ({
   apiVersion: WorkloadEndpoint.apiVersion,
   kind: "WorkloadEndpoint",
-  metadata: { name, namespace },
+  metadata: { name: `${node}-k8s-${pod}-${iface}`, namespace },
   spec: {
     orchestrator: "k8s",
     node,
-    pod: "web",
-    endpoint: "eth0",
+    pod,
+    endpoint: iface,
     ipNetworks: ["10.0.0.1/32"],
     interfaceName: "cali0",
   } as WorkloadEndpoint["spec"],
@@ -218,7 +218,7 @@ export function datastoreSuite(name: string, make: () => Promise<Subject>): void
         await clear();
         expect(await codeOf(client.create(IPPool, pool("main", "10.0.0.0/99")))).toBe("INVALID");
         expect(await codeOf(client.create(IPPool, pool("a/b", "10.0.0.0/16")))).toBe("INVALID");
-        expect(await codeOf(client.create(WorkloadEndpoint, endpoint("", "w", "n")))).toBe("INVALID");
+        expect(await codeOf(client.create(WorkloadEndpoint, endpoint("", "n", "web")))).toBe("INVALID");
         expect(await codeOf(client.update(IPPool, pool("main", "10.0.0.0/16")))).toBe("INVALID");
         expect((await client.list(IPPool)).items).toEqual([]);
       });
@@ -242,7 +242,7 @@ export function datastoreSuite(name: string, make: () => Promise<Subject>): void
         expect(value).toMatchObject({ kind: "IPPool", apiVersion: "projectcalico.org/v3", metadata: { name: "main" } });
         expect(value.metadata).not.toHaveProperty("resourceVersion");
 
-        await client.create(WorkloadEndpoint, endpoint("prod", "n-k8s-web-eth0", "n"));
+        await client.create(WorkloadEndpoint, endpoint("prod", "n", "web"));
         expect(await raw(`${RESOURCES}workloadendpoints/prod/n-k8s-web-eth0`)).toBeDefined();
 
         const attributes = [{ handle_id: "net.c1", secondary: { pod: "web", namespace: "prod" } }];
@@ -387,13 +387,13 @@ export function datastoreSuite(name: string, make: () => Promise<Subject>): void
         await client.create(IPPool, pool("six", "fd00::/64"));
         expect(await cidrs(IPPool, { ipVersion: 4 })).toEqual(["10.0.0.0/16"]);
 
-        for (const [namespace, name, node] of [
-          ["a", "n1-k8s-web-eth0", "n1"],
-          ["a", "n1-k8s-web-eth1", "n1"],
-          ["a", "n2-k8s-db-eth0", "n2"],
-          ["ab", "n1-k8s-web-eth0", "n1"],
+        for (const [namespace, node, pod, iface] of [
+          ["a", "n1", "web", "eth0"],
+          ["a", "n1", "web", "eth1"],
+          ["a", "n2", "db", "eth0"],
+          ["ab", "n1", "web", "eth0"],
         ] as const)
-          await client.create(WorkloadEndpoint, endpoint(namespace, name, node));
+          await client.create(WorkloadEndpoint, endpoint(namespace, node, pod, iface));
         const found = async (index?: WatchOptions["index"]) =>
           (await client.list(WorkloadEndpoint, index)).items.map(
             ({ metadata }) => `${metadata.namespace}/${metadata.name}`,
@@ -599,14 +599,15 @@ export function datastoreSuite(name: string, make: () => Promise<Subject>): void
 
       test("of an index tell who enters and who leaves", async () => {
         await clear();
-        const watcher = new Watcher(client, WorkloadEndpoint, { index: { node: "n1" } });
+        const watcher = new Watcher(client, IPAMBlock, { index: { node: "n1" } });
         const hosts = new Watcher(client, BlockAffinity, { index: { node: "n1" } });
         await Promise.all([watcher.count(1), hosts.count(1)]);
-        const moving = await client.create(WorkloadEndpoint, endpoint("a", "w", "n2"));
-        const here = await client.update(WorkloadEndpoint, { ...moving, spec: { ...moving.spec, node: "n1" } });
-        const still = await client.update(WorkloadEndpoint, here);
-        await client.update(WorkloadEndpoint, { ...still, spec: { ...still.spec, node: "n3" } });
-        expect(await watcher.count(4)).toEqual(["synced", "added w", "modified w", "deleted w"]);
+        const moving = await client.create(IPAMBlock, block("10.0.0.0/30", "host:n2"));
+        const here = await client.update(IPAMBlock, { ...moving, spec: { ...moving.spec, affinity: "host:n1" } });
+        const still = await client.update(IPAMBlock, here);
+        await client.update(IPAMBlock, { ...still, spec: { ...still.spec, affinity: "host:n3" } });
+        const name = moving.metadata.name;
+        expect(await watcher.count(4)).toEqual(["synced", `added ${name}`, `modified ${name}`, `deleted ${name}`]);
         await client.create(BlockAffinity, affinity("n2", "10.0.9.0/30"));
         await client.create(BlockAffinity, affinity("n1", "10.0.0.0/30", "virtual"));
         const made = await client.create(BlockAffinity, affinity("n1", "10.0.1.0/30"));

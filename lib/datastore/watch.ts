@@ -94,8 +94,8 @@ export async function* watchKind<R extends Resource>(
     const { revision, results } = await store.read([range]);
     for (const stored of results[0]!) {
       try {
-        if (read(stored))
-          known.set(stored.key, { told: stored, seen: stored.modRevision > from ? 0 : stored.modRevision });
+        if (stored.createRevision <= from && read(stored))
+          known.set(stored.key, { told: stored, seen: Math.min(stored.modRevision, from) });
       } catch (error) {
         if (!(error instanceof DatastoreError)) throw error;
       }

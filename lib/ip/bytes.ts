@@ -4,6 +4,11 @@ import type { Address } from "./address.ts";
 export function addressBytes(address: Address): Uint8Array<ArrayBuffer> {
   const size = address.version === 4 ? 4 : 16;
   const bytes = new Uint8Array(new ArrayBuffer(size));
+  if (size === 4) {
+    const value = Number(address.value);
+    for (let i = 0; i < 4; i++) bytes[i] = value >>> (24 - 8 * i);
+    return bytes;
+  }
   let rest = address.value;
   for (let i = size - 1; i >= 0; i--) {
     bytes[i] = Number(rest & 0xffn);
@@ -23,7 +28,10 @@ export function addressFromBytes(bytes: Uint8Array): Address {
 
 /** "ee:ee:ee:ee:ee:ee", lower case. */
 export function formatMac(mac: Uint8Array): string {
-  return Array.from(mac, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  // A plain loop: the first call of Array.from costs a new process 0.4 ms, and the plugin is a new process each time.
+  let text = "";
+  for (const byte of mac) text += `${text === "" ? "" : ":"}${byte < 16 ? "0" : ""}${byte.toString(16)}`;
+  return text;
 }
 
 /** The six bytes of a MAC address; throws a RangeError that names the text. */

@@ -13,28 +13,13 @@
  * Not here: the owner swap of a migrating KubeVirt machine (SetOwnerAttributes) and its limit of addresses a handle,
  * and blocks with addresses set aside for Windows; they are kept as they are found.
  */
-export {
-  type Audit,
-  type AuditedAllocation,
-  type AuditInput,
-  audit,
-  type HandleInfo,
-  type UsedAddress,
-} from "./audit.ts";
-export { type AuditTextOptions, auditText } from "./audit-text.ts";
-export { type BorrowedAddress, borrowedAddresses } from "./borrowed.ts";
+export type { Audit, AuditedAllocation, AuditInput, HandleInfo, UsedAddress } from "./audit.ts";
+export type { AuditTextOptions } from "./audit-text.ts";
+export type { BorrowedAddress } from "./borrowed.ts";
 export { IpamError, type IpamErrorCode, type PoolReason } from "./errors.ts";
 export { createIpam } from "./ipam.ts";
-export {
-  type LeakedHandle,
-  type LeakReport,
-  type Leaks,
-  leakReport,
-  leaksIn,
-  parseLeakReport,
-  refusals,
-} from "./leak-report.ts";
-export { createResource, deleteResource, type ManageOptions, updateResource } from "./resources.ts";
+export type { LeakedHandle, LeakReport, Leaks } from "./leak-report.ts";
+export type { ManageOptions } from "./resources.ts";
 export type {
   AffinityReleaseResult,
   Allocation,
@@ -66,3 +51,8 @@ export type {
   Utilisation,
   UtilisationReport,
 } from "./types.ts";
+
+/** Audits, their reports, and writes of resources with all their rules: for command lines and controllers. */
+export function ipamAdmin(): Promise<typeof import("./admin.ts")> {
+  return import("./admin.ts");
+}

@@ -65,7 +65,7 @@ export function parseLeakReport(text: string, path: string): LeakReport {
   const { allocations } = value;
   if (!isObject(allocations)) throw fail('"allocations" is not an object');
   for (const [ip, entries] of Object.entries(allocations)) {
-    if (!Array.isArray(entries) || !entries.every((entry) => isObject(entry) && typeof entry.ip === "string")) {
+    if (!Array.isArray(entries) || !entries.every(isAllocation)) {
       throw fail(`"allocations" of ${ip} is not a list of allocations`);
     }
   }
@@ -163,6 +163,17 @@ export function refusals(
     else errors.push("data store is not locked. Either lock the data store, or re-run with --force");
   }
   return { errors, warnings };
+}
+
+function isAllocation(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const { ip, handle, sequenceNumber } = value;
+  const number = sequenceNumber ?? 0;
+  return (
+    typeof ip === "string" &&
+    typeof (handle ?? "") === "string" &&
+    (typeof number === "bigint" || Number.isSafeInteger(number))
+  );
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -47,8 +47,8 @@ export class Reservations {
     const { first, last } = spanOf(cidr);
     let count = 0n;
     for (const span of this.#spans[cidr.version]) {
-      const from = span.first > first ? span.first : first;
-      const to = span.last < last ? span.last : last;
+      const from = larger(span.first, first);
+      const to = -larger(-span.last, -last);
       if (from <= to) count += to - from + 1n;
     }
     return count;
@@ -82,10 +82,16 @@ function merge(spans: readonly Span[]): Span[] {
   for (const span of [...spans].sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : 0))) {
     const before = merged.at(-1);
     if (before && span.first <= before.last + 1n) {
-      merged[merged.length - 1] = { first: before.first, last: span.last > before.last ? span.last : before.last };
+      merged[merged.length - 1] = { first: before.first, last: larger(span.last, before.last) };
     } else {
       merged.push(span);
     }
   }
   return merged;
+}
+
+/** Math.max takes no bigints. */
+function larger(a: bigint, b: bigint): bigint {
+  if (a > b) return a;
+  return b;
 }

@@ -47,7 +47,7 @@ export function addressAdd(change: AddressChange): Request {
   return {
     type: TYPE.NEWADDR,
     flags: FLAG.CREATE | FLAG.EXCLUSIVE,
-    attempt: `add the address ${describe(change)}`,
+    attempt: () => `add the address ${describe(change)}`,
     body: (writer) => body(writer, change),
   };
 }
@@ -57,7 +57,7 @@ export function addressDelete(change: AddressChange): Request {
   return {
     type: TYPE.DELADDR,
     flags: 0,
-    attempt: `remove the address ${describe(change)}`,
+    attempt: () => `remove the address ${describe(change)}`,
     body: (writer) => body(writer, change),
   };
 }
@@ -68,7 +68,7 @@ export function addresses(
 ): DumpRequest<AddressInfo> {
   return {
     type: TYPE.GETADDR,
-    attempt:
+    attempt: () =>
       filter.index === undefined ? "list the addresses" : `list the addresses of the link with index ${filter.index}`,
     body: (writer) => {
       writer.u8(familyOf(filter.version));

@@ -31,6 +31,7 @@ export {
   linkDelete,
   linkDeleteGroup,
   linkGet,
+  linkInetConf,
   linkSet,
   links,
   type NewLink,

@@ -1,7 +1,7 @@
 /** Links: include/uapi/linux/if_link.h, net/core/rtnetlink.c. */
 import { formatMac } from "../ip/index.ts";
 import { AF, type DumpRequest, FLAG, type Message, type Request, TYPE } from "./message.ts";
-import { type Attributes, Reader, type Writer } from "./wire.ts";
+import { Reader, type Writer } from "./wire.ts";
 
 export const IFLA = {
   ADDRESS: 1,
@@ -71,8 +71,6 @@ export interface LinkInfo {
   readonly peerNetnsId?: number;
   readonly txQueues: number;
   readonly rxQueues: number;
-  /** IPv4 settings; absent in answers that leave them out. */
-  readonly inetConf?: Required<InetConf>;
 }
 
 /** A pair of interfaces, veth or netkit (layer 2, passing everything), in one message. */
@@ -155,7 +153,7 @@ export function pairAdd(pair: NewPair): Request {
   return {
     type: TYPE.NEWLINK,
     flags: FLAG.CREATE | FLAG.EXCLUSIVE,
-    attempt: `create the ${pair.kind} pair ${pair.name} and ${pair.peerName}`,
+    attempt: () => `create the ${pair.kind} pair ${pair.name} and ${pair.peerName}`,
     body: (writer) => {
       header(writer, 0);
       writer.attributeString(IFLA.IFNAME, pair.name);
@@ -182,7 +180,7 @@ export function linkAdd(link: NewLink): Request {
   return {
     type: TYPE.NEWLINK,
     flags: FLAG.CREATE | FLAG.EXCLUSIVE,
-    attempt: `create the ${link.kind} link ${link.name}`,
+    attempt: () => `create the ${link.kind} link ${link.name}`,
     body: (writer) => {
       header(writer, 0, link.up ? IFF_UP : 0, link.up ? IFF_UP : 0);
       writer.attributeString(IFLA.IFNAME, link.name);
@@ -210,7 +208,7 @@ export function linkSet(link: LinkSelector, change: LinkChange): Request {
   return {
     type: TYPE.SETLINK,
     flags: 0,
-    attempt: `change the link ${describe(link)} (${Object.keys(change).join(", ")})`,
+    attempt: () => `change the link ${describe(link)} (${Object.keys(change).join(", ")})`,
     body: (writer) => {
       selector(writer, link, change.up ? IFF_UP : 0, change.up === undefined ? 0 : IFF_UP);
       if (change.name !== undefined) writer.attributeString(IFLA.IFNAME, change.name);
@@ -243,7 +241,7 @@ export function linkDelete(link: LinkSelector): Request {
   return {
     type: TYPE.DELLINK,
     flags: 0,
-    attempt: `delete the link ${describe(link)}`,
+    attempt: () => `delete the link ${describe(link)}`,
     body: (writer) => selector(writer, link),
   };
 }
@@ -253,7 +251,7 @@ export function linkDeleteGroup(group: number): Request {
   return {
     type: TYPE.DELLINK,
     flags: 0,
-    attempt: `delete the links of group ${group}`,
+    attempt: () => `delete the links of group ${group}`,
     body: (writer) => {
       header(writer, 0);
       writer.attributeU32(IFLA.GROUP, group);
@@ -266,7 +264,7 @@ export function linkGet(link: LinkSelector): Request<LinkInfo> {
   return {
     type: TYPE.GETLINK,
     flags: 0,
-    attempt: `read the link ${describe(link)}`,
+    attempt: () => `read the link ${describe(link)}`,
     body: (writer) => {
       selector(writer, link);
       writer.attributeU32(IFLA.EXT_MASK, SKIP_STATISTICS);
@@ -280,7 +278,7 @@ export function links(filter: { readonly kind?: string; readonly master?: number
   const { kind, master } = filter;
   return {
     type: TYPE.GETLINK,
-    attempt: "list the links",
+    attempt: () => "list the links",
     body: (writer) => {
       header(writer, 0);
       writer.attributeU32(IFLA.EXT_MASK, SKIP_STATISTICS);
@@ -307,7 +305,6 @@ export function decodeLink(message: Message): LinkInfo {
   const master = attributes.u32(IFLA.MASTER);
   const peerIndex = attributes.u32(IFLA.LINK);
   const peerNetnsId = attributes.i32(IFLA.LINK_NETNSID);
-  const inetConf = decodeInetConf(attributes.nested(IFLA.AF_SPEC));
   return {
     index: reader.i32(4),
     name: attributes.string(IFLA.IFNAME) ?? "",
@@ -323,12 +320,21 @@ export function decodeLink(message: Message): LinkInfo {
     ...(master !== undefined && { master }),
     ...(peerIndex !== undefined && { peerIndex }),
     ...(peerNetnsId !== undefined && { peerNetnsId }),
-    ...(inetConf && { inetConf }),
+  };
+}
+
+/** A link's IPv4 settings; ENODEV when there is no such link. */
+export function linkInetConf(link: LinkSelector): Request<Required<InetConf> | undefined> {
+  return {
+    ...linkGet(link),
+    attempt: () => `read the IPv4 settings of the link ${describe(link)}`,
+    decode: decodeInetConf,
   };
 }
 
 /** The kernel reports the settings as an array that begins with number 1, and takes them as attributes by number. */
-function decodeInetConf(families: Attributes | undefined): Required<InetConf> | undefined {
+function decodeInetConf(message: Message): Required<InetConf> | undefined {
+  const families = new Reader(message.payload).attributes(IFINFO).nested(IFLA.AF_SPEC);
   const values = families?.nested(AF.INET)?.get(INET_CONF);
   if (!values || values.length < IPV4_DEVCONF.route_localnet * 4) return undefined;
   const reader = new Reader(values);

@@ -73,7 +73,7 @@ export interface Request<Reply = void> {
   /** Writes the family's header and attributes. */
   readonly body: (writer: Writer) => void;
   /** What is attempted on which object, for errors: "delete the link cali123". */
-  readonly attempt: string;
+  readonly attempt: () => string;
   /** Present when the kernel answers with a message rather than only an acknowledgement. */
   readonly decode?: (message: Message) => Reply;
 }
@@ -82,7 +82,7 @@ export interface Request<Reply = void> {
 export interface DumpRequest<Item> {
   readonly type: number;
   readonly body: (writer: Writer) => void;
-  readonly attempt: string;
+  readonly attempt: () => string;
   /** Undefined for a message that is not of this table or not asked for: kernels before 4.20 do not filter. */
   readonly decode: (message: Message) => Item | undefined;
 }
@@ -134,21 +134,21 @@ export function parseMessages(datagram: Uint8Array): Message[] {
 const EXPLANATION = 1;
 
 /** What an ERROR message says: undefined when it is an acknowledgement of success. */
-export function parseError(message: Message, attempt: string): NetlinkError | undefined {
+export function parseError(message: Message, attempt: () => string): NetlinkError | undefined {
   const reader = new Reader(message.payload);
   const errno = -reader.i32(0);
   if (errno === 0) return undefined;
   // The offending message follows the errno: its header only when capped.
   let explained = 4 + HEADER;
   if (!(message.flags & FLAG.CAPPED)) explained = 4 + Math.max(HEADER, Math.ceil(reader.u32(4) / 4) * 4);
-  return new NetlinkError(errno, attempt, explanation(message, explained));
+  return new NetlinkError(errno, attempt(), explanation(message, explained));
 }
 
 /** What the DONE message of a dump says: undefined when the dump is complete. */
-export function parseDone(message: Message, attempt: string): NetlinkError | undefined {
+export function parseDone(message: Message, attempt: () => string): NetlinkError | undefined {
   if (message.payload.length < 4) return undefined;
   const errno = -new Reader(message.payload).i32(0);
-  return errno > 0 ? new NetlinkError(errno, attempt, explanation(message, 4)) : undefined;
+  return errno > 0 ? new NetlinkError(errno, attempt(), explanation(message, 4)) : undefined;
 }
 
 function explanation(message: Message, at: number): string | undefined {

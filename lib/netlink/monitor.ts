@@ -1,5 +1,6 @@
 import type { NetConnectOpts, Socket } from "node:net";
 import {
+  bindNetlinkSocket,
   closeFd,
   inNamespace,
   joinNetlinkGroup,
@@ -95,6 +96,7 @@ class RouteMonitor implements Monitor {
         if (!(error instanceof SysError && error.code === "EPERM")) throw error;
         setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBuffer, "enlarge a netlink receive buffer");
       }
+      bindNetlinkSocket(fd); // the kernel leaves sockets without a port id out of what it tells everybody
       for (const name of watch) for (const group of GROUPS[name]) joinNetlinkGroup(fd, group);
       return fd;
     } catch (error) {

@@ -65,7 +65,7 @@ export function neighbourSet(change: NeighbourChange): Request {
   return {
     type: TYPE.NEWNEIGH,
     flags: FLAG.CREATE | FLAG.REPLACE,
-    attempt: `set the ${describe(change)}`,
+    attempt: () => `set the ${describe(change)}`,
     body: (writer) => body(writer, change),
   };
 }
@@ -75,7 +75,7 @@ export function neighbourDelete(change: NeighbourChange): Request {
   return {
     type: TYPE.DELNEIGH,
     flags: 0,
-    attempt: `remove the ${describe(change)}`,
+    attempt: () => `remove the ${describe(change)}`,
     body: (writer) => body(writer, change),
   };
 }
@@ -94,7 +94,7 @@ export function neighbours(
   const forwarding = filter.forwarding ?? false;
   return {
     type: TYPE.GETNEIGH,
-    attempt: "list the neighbours",
+    attempt: () => "list the neighbours",
     body: (writer) => {
       writer.u8(forwarding ? AF.BRIDGE : familyOf(version));
       writer.zeros(3);
@@ -136,7 +136,7 @@ export function neighbourTableSet(index: number, version: 4 | 6, settings: { rea
   return {
     type: TYPE.SETNEIGHTBL,
     flags: FLAG.REPLACE,
-    attempt: `set the proxy delay of the link with index ${index} to ${settings.proxyDelay} ms`,
+    attempt: () => `set the proxy delay of the link with index ${index} to ${settings.proxyDelay} ms`,
     body: (writer) => {
       writer.u8(familyOf(version));
       writer.zeros(3);

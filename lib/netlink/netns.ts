@@ -14,7 +14,7 @@ export function netnsId(fd: number): Request<number | undefined> {
   return {
     type: TYPE.GETNSID,
     flags: 0,
-    attempt: "look up the number of a network namespace",
+    attempt: () => "look up the number of a network namespace",
     body: (writer) => {
       writer.u8(AF.UNSPEC);
       writer.zeros(RTGENMSG - 1);

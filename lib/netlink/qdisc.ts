@@ -18,7 +18,7 @@ export interface QdiscInfo {
 export function qdiscs(filter: { readonly index?: number } = {}): DumpRequest<QdiscInfo> {
   return {
     type: TYPE.GETQDISC,
-    attempt: "list the qdiscs",
+    attempt: () => "list the qdiscs",
     body: (writer) => {
       writer.zeros(4);
       writer.i32(filter.index ?? 0);

@@ -109,7 +109,7 @@ export function routeAdd(route: RouteChange, mode: RouteMode = "exclusive"): Req
   return {
     type: TYPE.NEWROUTE,
     flags: MODES[mode],
-    attempt: `${mode === "replace" ? "set" : "add"} the route ${describeRoute(route)}`,
+    attempt: () => `${mode === "replace" ? "set" : "add"} the route ${describeRoute(route)}`,
     body: (writer) => body(writer, route, RT_PROTOCOL.BOOT, RT_SCOPE.UNIVERSE),
   };
 }
@@ -119,7 +119,7 @@ export function routeDelete(route: RouteChange): Request {
   return {
     type: TYPE.DELROUTE,
     flags: 0,
-    attempt: `delete the route ${describeRoute(route)}`,
+    attempt: () => `delete the route ${describeRoute(route)}`,
     // Absent properties match anything: NOWHERE is how IPv4 says so for the scope.
     body: (writer) => body(writer, route, RT_PROTOCOL.UNSPEC, RT_SCOPE.NOWHERE),
   };
@@ -205,7 +205,7 @@ export function routes(filter: RouteFilter = {}): DumpRequest<RouteInfo> {
   const { table, index, protocol, type } = filter;
   return {
     type: TYPE.GETROUTE,
-    attempt: "list the routes",
+    attempt: () => "list the routes",
     body: (writer) => {
       writer.u8(familyOf(filter.version));
       writer.zeros(3);
@@ -240,7 +240,7 @@ export function routeGet(destination: Address): Request<RouteInfo> {
   return {
     type: TYPE.GETROUTE,
     flags: 0,
-    attempt: `look up the route to ${formatAddress(destination)}`,
+    attempt: () => `look up the route to ${formatAddress(destination)}`,
     body: (writer) => {
       writer.u8(familyOf(destination.version));
       writer.u8(destination.version === 4 ? 32 : 128);

@@ -94,7 +94,7 @@ export function ruleAdd(rule: RuleChange): Request {
   return {
     type: TYPE.NEWRULE,
     flags: FLAG.CREATE | FLAG.EXCLUSIVE,
-    attempt: `add the ${describe(rule)}`,
+    attempt: () => `add the ${describe(rule)}`,
     body: (writer) => body(writer, rule),
   };
 }
@@ -104,7 +104,7 @@ export function ruleDelete(rule: RuleChange): Request {
   return {
     type: TYPE.DELRULE,
     flags: 0,
-    attempt: `delete the ${describe(rule)}`,
+    attempt: () => `delete the ${describe(rule)}`,
     body: (writer) => body(writer, rule),
   };
 }
@@ -113,7 +113,7 @@ export function ruleDelete(rule: RuleChange): Request {
 export function rules(filter: { readonly version?: 4 | 6 } = {}): DumpRequest<RuleInfo> {
   return {
     type: TYPE.GETRULE,
-    attempt: "list the rules",
+    attempt: () => "list the rules",
     body: (writer) => {
       writer.u8(familyOf(filter.version));
       writer.zeros(FIB_RULE - 1);

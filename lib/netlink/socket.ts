@@ -94,7 +94,8 @@ class RouteSocket implements Netlink {
   }
 
   batch(requests: readonly Request<unknown>[]): BatchResult[] {
-    const results: BatchResult[] = requests.map(() => ({}));
+    const results: BatchResult[] = [];
+    for (const _ of requests) results.push({});
     for (let from = 0; from < requests.length; ) from = this.#exchange(requests, from, results);
     return results;
   }
@@ -145,7 +146,7 @@ class RouteSocket implements Netlink {
       const items = this.#dumpOnce(request);
       if (items) return items;
     }
-    throw new NetlinkError(EINTR, request.attempt, `changed during each of ${DUMP_ATTEMPTS} attempts`);
+    throw new NetlinkError(EINTR, request.attempt(), `changed during each of ${DUMP_ATTEMPTS} attempts`);
   }
 
   /** Undefined when the table changed meanwhile. */
@@ -172,12 +173,12 @@ class RouteSocket implements Netlink {
     }
   }
 
-  #receive(attempt: string): Message[] {
+  #receive(attempt: () => string): Message[] {
     this.#buffer ??= allocate(RECEIVE_BUFFER);
     const received: Received | undefined = receive(this.#fd, this.#buffer, ANSWER_TIMEOUT, attempt);
-    if (!received) throw new NetlinkError(EIO, attempt, `no answer within ${ANSWER_TIMEOUT} ms`);
+    if (!received) throw new NetlinkError(EIO, attempt(), `no answer within ${ANSWER_TIMEOUT} ms`);
     if (received.length > received.bytes.length) {
-      throw new NetlinkParseError(`${attempt}: an answer of ${received.length} bytes does not fit ${RECEIVE_BUFFER}`);
+      throw new NetlinkParseError(`${attempt()}: an answer of ${received.length} bytes does not fit ${RECEIVE_BUFFER}`);
     }
     return parseMessages(received.bytes);
   }

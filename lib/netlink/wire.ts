@@ -81,40 +81,35 @@ export class Writer {
   }
 
   attribute(type: number, bytes: Uint8Array): void {
-    this.#open(type, 4 + bytes.length);
-    this.raw(bytes);
-    this.pad();
+    const at = this.#open(type, bytes.length);
+    this.#bytes.set(bytes, at);
   }
 
   attributeU8(type: number, value: number): void {
-    this.#open(type, 5);
-    this.u8(value);
-    this.pad();
+    const at = this.#open(type, 1);
+    this.#view.setUint8(at, value);
   }
 
   attributeU16(type: number, value: number): void {
-    this.#open(type, 6);
-    this.u16(value);
-    this.pad();
+    const at = this.#open(type, 2);
+    this.#view.setUint16(at, value, true);
   }
 
   attributeU32(type: number, value: number): void {
-    this.#open(type, 8);
-    this.u32(value);
+    const at = this.#open(type, 4);
+    this.#view.setUint32(at, value, true);
   }
 
   attributeU64(type: number, value: number | bigint): void {
-    this.#open(type, 12);
-    this.u64(value);
+    const at = this.#open(type, 8);
+    this.#view.setBigUint64(at, BigInt(value), true);
   }
 
   /** UTF-8 with the closing NUL. */
   attributeString(type: number, text: string): void {
     const bytes = new TextEncoder().encode(text);
-    this.#open(type, 5 + bytes.length);
-    this.raw(bytes);
-    this.u8(0);
-    this.pad();
+    const at = this.#open(type, bytes.length + 1);
+    this.#bytes.set(bytes, at);
   }
 
   attributeAddress(type: number, address: Address): void {
@@ -124,7 +119,7 @@ export class Writer {
   /** An attribute made of what `body` writes. `marked` sets NLA_F_NESTED, which strict parsers of the kernel ask for. */
   nested(type: number, body: () => void, marked = true): void {
     const start = this.#length;
-    this.#open(marked ? type | NESTED : type, 4);
+    this.#open(marked ? type | NESTED : type, 0);
     body();
     const length = this.#length - start;
     if (length > LONGEST_ATTRIBUTE) throw new RangeError(`a netlink attribute of ${length} bytes is too long`);
@@ -132,11 +127,14 @@ export class Writer {
     this.pad();
   }
 
-  #open(type: number, length: number): void {
+  /** Writes the header of an attribute of `size` bytes and leaves room, padded, for them; where they begin. */
+  #open(type: number, size: number): number {
+    const length = 4 + size;
     if (length > LONGEST_ATTRIBUTE) throw new RangeError(`a netlink attribute of ${length} bytes is too long`);
-    const at = this.#reserve(4);
+    const at = this.#reserve((length + 3) & ~3);
     this.#view.setUint16(at, length, true);
     this.#view.setUint16(at + 2, type, true);
+    return at + 4;
   }
 
   #reserve(count: number): number {
@@ -184,9 +182,9 @@ export class Reader {
     return this.bytes.subarray(from, to);
   }
 
-  /** The attributes that follow a header of `from` bytes. */
+  /** The attributes that follow a header of `from` bytes, a multiple of four. */
   attributes(from: number): Attributes {
-    return Attributes.parse(this.slice(Math.min(align(from), Math.max(from, this.bytes.length))));
+    return Attributes.parse(this.slice(from));
   }
 
   #need(at: number, count: number): void {
@@ -198,71 +196,98 @@ function short(needed: number, length: number): NetlinkParseError {
   return new NetlinkParseError(`truncated: ${needed} bytes are needed, ${length} are there`);
 }
 
-/** Attributes by type. Of a type that occurs twice the last one counts, as in the kernel's own parser; `list` has all. */
+/**
+ * Attributes by type. Of a type that occurs twice the last one counts, as in the kernel's own parser; `list` has all.
+ * Nothing is taken apart before it is asked for: most of a link's sixty attributes interest nobody.
+ */
 export class Attributes {
-  readonly #values: Map<number, Uint8Array>;
-  /** All, in order: for attributes that are lists. */
-  readonly list: readonly (readonly [type: number, value: Uint8Array])[];
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
 
-  private constructor(list: readonly (readonly [number, Uint8Array])[]) {
-    this.list = list;
-    this.#values = new Map(list);
+  private constructor(bytes: Uint8Array, view: DataView) {
+    this.#bytes = bytes;
+    this.#view = view;
   }
 
   /** Fewer than four bytes at the end are padding; an attribute that is longer than what is left is an error. */
   static parse(bytes: Uint8Array): Attributes {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const list: [number, Uint8Array][] = [];
     for (let at = 0; at + 4 <= bytes.length; ) {
       const length = view.getUint16(at, true);
       if (length < 4 || at + length > bytes.length) {
         throw new NetlinkParseError(`attribute of ${length} bytes where ${bytes.length - at} are left`);
       }
-      list.push([view.getUint16(at + 2, true) & TYPE_MASK, bytes.subarray(at + 4, at + length)]);
       at += align(length);
     }
-    return new Attributes(list);
+    return new Attributes(bytes, view);
+  }
+
+  /** All, in order: for attributes that are lists. */
+  list(): [type: number, value: Uint8Array][] {
+    const list: [number, Uint8Array][] = [];
+    for (let at = 0; at + 4 <= this.#bytes.length; ) {
+      const length = this.#view.getUint16(at, true);
+      list.push([this.#view.getUint16(at + 2, true) & TYPE_MASK, this.#bytes.subarray(at + 4, at + length)]);
+      at += align(length);
+    }
+    return list;
   }
 
   get(type: number): Uint8Array | undefined {
-    return this.#values.get(type);
+    const at = this.#find(type, 0);
+    return at < 0 ? undefined : this.#bytes.subarray(at, at - 4 + this.#view.getUint16(at - 4, true));
   }
 
   u8(type: number): number | undefined {
-    return this.#sized(type, 1)?.getUint8(0);
+    const at = this.#find(type, 1);
+    return at < 0 ? undefined : this.#view.getUint8(at);
   }
 
   u16(type: number): number | undefined {
-    return this.#sized(type, 2)?.getUint16(0, true);
+    const at = this.#find(type, 2);
+    return at < 0 ? undefined : this.#view.getUint16(at, true);
   }
 
   u32(type: number): number | undefined {
-    return this.#sized(type, 4)?.getUint32(0, true);
+    const at = this.#find(type, 4);
+    return at < 0 ? undefined : this.#view.getUint32(at, true);
   }
 
   i32(type: number): number | undefined {
-    return this.#sized(type, 4)?.getInt32(0, true);
+    const at = this.#find(type, 4);
+    return at < 0 ? undefined : this.#view.getInt32(at, true);
   }
 
   /** Text up to the first NUL, or to the end: the kernel writes both forms. */
   string(type: number): string | undefined {
-    const bytes = this.#values.get(type);
+    const bytes = this.get(type);
     if (!bytes) return undefined;
     const end = bytes.indexOf(0);
     return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
   }
 
   nested(type: number): Attributes | undefined {
-    const bytes = this.#values.get(type);
+    const bytes = this.get(type);
     return bytes && Attributes.parse(bytes);
   }
 
-  #sized(type: number, size: number): DataView | undefined {
-    const bytes = this.#values.get(type);
-    if (!bytes) return undefined;
-    if (bytes.length < size) {
-      throw new NetlinkParseError(`attribute ${type} has ${bytes.length} bytes, ${size} are needed`);
+  /** Where the value of the last attribute of this type begins, which must have `size` bytes at least; -1 without one. */
+  #find(type: number, size: number): number {
+    const view = this.#view;
+    const end = this.#bytes.length;
+    let found = -1;
+    let length = 0;
+    for (let at = 0; at + 4 <= end; ) {
+      const each = view.getUint16(at, true);
+      if ((view.getUint16(at + 2, true) & TYPE_MASK) === type) {
+        found = at + 4;
+        length = each - 4;
+      }
+      at += (each + 3) & ~3;
     }
-    return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (found >= 0 && length < size) {
+      throw new NetlinkParseError(`attribute ${type} has ${length} bytes, ${size} are needed`);
+    }
+    return found;
   }
 }

@@ -29,8 +29,7 @@ export function openNamespace(path: string): Namespace {
   };
   try {
     const stat = translate("fstat", `look at the network namespace ${path}`, () => fstatSync(fd));
-    // nsfs files have no type bits beyond "regular" and are never on a device of their own: size and links tell nothing,
-    // so the kernel is the judge when the namespace is entered. What certainly is none is refused here.
+    // The empty file that is left of a namespace is a regular one too: only entering tells the two apart.
     if (!stat.isFile()) throw new SysError("open", 22, `${path} is not a network namespace`);
     return { fd, path, inode: stat.ino, close, [Symbol.dispose]: close };
   } catch (error) {

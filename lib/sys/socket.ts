@@ -41,12 +41,12 @@ export function setSocketOption(fd: number, level: number, option: number, value
   check(syscall("setsockopt", fd, level, option, bytes, 4), "setsockopt", purpose);
 }
 
-/** Sends one datagram to the kernel. */
-export function send(fd: number, datagram: Uint8Array<ArrayBuffer>, purpose: string): void {
+/** Sends one datagram to the kernel. `purpose` is asked only for the message of an error. */
+export function send(fd: number, datagram: Uint8Array<ArrayBuffer>, purpose: () => string): void {
   for (;;) {
     const sent = syscall("sendto", fd, datagram, datagram.length, 0, 0, 0);
     if (sent === -EINTR) continue;
-    check(sent, "sendto", purpose);
+    if (sent < 0) throw new SysError("sendto", -sent, purpose());
     return;
   }
 }
@@ -65,7 +65,7 @@ export function receive(
   fd: number,
   buffer: Uint8Array<ArrayBuffer>,
   timeout: number,
-  purpose: string,
+  purpose: () => string,
 ): Received | undefined {
   for (;;) {
     const length = syscall("recvfrom", fd, buffer, buffer.length, MSG_DONTWAIT | MSG_TRUNC, 0, 0);
@@ -73,7 +73,7 @@ export function receive(
     if (length === -EAGAIN) {
       if (!waitReadable(fd, timeout)) return undefined;
     } else if (length !== -EINTR) {
-      throw new SysError("recvfrom", -length, purpose);
+      throw new SysError("recvfrom", -length, purpose());
     }
   }
 }

@@ -246,18 +246,23 @@ function bringUpHost(plan: PodInterfacePlan, host: Netlink, made: LinkInfo, host
       addressAdd({ index, address: ipv6Gateway(hostMac), length: 64, scope: RT_SCOPE.LINK, flags: IFA_F.NODAD }),
     );
   }
-  const hostRoutes: RouteChange[] = plan.hostRoutes
-    ? plan.addresses.map((address) => ({ destination: hostCidr(address), index, scope: RT_SCOPE.LINK }))
-    : [];
-  const requests = [...settings, ...hostRoutes.map((route) => routeAdd(route)), linkGet({ index })];
+  const requests = [...settings];
+  const hostRoutes: RouteChange[] = [];
+  for (const address of plan.hostRoutes ? plan.addresses : []) {
+    const route = { destination: hostCidr(address), index, scope: RT_SCOPE.LINK };
+    hostRoutes.push(route);
+    requests.push(routeAdd(route));
+  }
+  requests.push(linkGet({ index }));
   const results = host.batch(requests);
-  for (const [position, { error }] of results.entries()) {
+  for (let position = 0; position < results.length; position++) {
+    const { error } = results[position]!;
     if (!error) continue;
     const route = hostRoutes[position - settings.length];
     if (route && error.code === "EEXIST") acceptOwnRoute(host, route, error);
     else throw new VethError("KERNEL", error.message, { cause: error });
   }
-  return results.at(-1)!.reply as LinkInfo;
+  return results[results.length - 1]!.reply as LinkInfo;
 }
 
 /** A route that is there already is fine when it is this very one, set by Felix meanwhile. */
@@ -311,7 +316,7 @@ function bringUpPod(plan: PodInterfacePlan, netlink: Netlink, made: LinkInfo, ho
   for (const { error } of results) {
     if (error) throw new VethError("KERNEL", `in the pod ${plan.netns}: ${error.message}`, { cause: error });
   }
-  const link = results.at(-1)!.reply as LinkInfo;
+  const link = results[results.length - 1]!.reply as LinkInfo;
   if (plan.mac && link.mac !== formatMac(plan.mac)) {
     const wanted = formatMac(plan.mac);
     throw new VethError(

@@ -7,15 +7,7 @@ import { Node } from "../../../lib/api/node.ts";
 import { WorkloadEndpoint } from "../../../lib/api/workloadendpoint.ts";
 import { type Call, CliError, type Command, styleFor, toJson } from "../../../lib/cli/index.ts";
 import type { Client } from "../../../lib/datastore/index.ts";
-import {
-  type Audit,
-  audit,
-  auditText,
-  createIpam,
-  type Finding,
-  type FindingKind,
-  leakReport,
-} from "../../../lib/ipam/index.ts";
+import { type Audit, createIpam, type Finding, type FindingKind, ipamAdmin } from "../../../lib/ipam/index.ts";
 import { VERSION } from "../../../lib/telemetry/index.ts";
 import { CONFIG_OPTION, withClient } from "../../calicoctl/connect.ts";
 
@@ -45,6 +37,7 @@ export const check: Command = {
   ],
   run: (call) =>
     withClient(call, async (client) => {
+      const { audit, auditText, leakReport } = await ipamAdmin();
       const result = audit(await everything(client));
       const report = leakReport(result, await client.get(ClusterInformation, { name: "default" }), VERSION);
       const { findings } = await createIpam(client).check();

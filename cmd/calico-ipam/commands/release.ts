@@ -4,14 +4,7 @@ import { IPAMHandle } from "../../../lib/api/ipamhandle.ts";
 import { type Call, CliError, type Command, toJson, UsageError } from "../../../lib/cli/index.ts";
 import { type Client, DatastoreError } from "../../../lib/datastore/index.ts";
 import { formatAddress } from "../../../lib/ip/index.ts";
-import {
-  createIpam,
-  type HandleInfo,
-  leaksIn,
-  parseLeakReport,
-  type ReleaseRequest,
-  refusals,
-} from "../../../lib/ipam/index.ts";
+import { createIpam, type HandleInfo, ipamAdmin, type ReleaseRequest } from "../../../lib/ipam/index.ts";
 import { VERSION } from "../../../lib/telemetry/index.ts";
 import { CONFIG_OPTION, withClient } from "../../calicoctl/connect.ts";
 import { addressOption } from "./address.ts";
@@ -70,6 +63,7 @@ async function releaseReports(call: Call, client: Client, paths: readonly string
   const say = (text: string) => {
     if (!json) io.stdout.write(`${text}\n`);
   };
+  const { leaksIn, parseLeakReport, refusals } = await ipamAdmin();
   const reports = paths.map((path) => ({ path, report: parseLeakReport(read(path), path) }));
   const cluster = await client.get(ClusterInformation, { name: "default" });
   const { errors, warnings } = refusals(reports, cluster, VERSION, call.args.flag("force"));

@@ -5,9 +5,9 @@ import { formatAddress } from "../../../lib/ip/index.ts";
 import {
   type Allocation,
   type BlockUtilisation,
-  borrowedAddresses,
   createIpam,
   type IpamConfig,
+  ipamAdmin,
   type UtilisationReport,
 } from "../../../lib/ipam/index.ts";
 import { CONFIG_OPTION, withClient } from "../../calicoctl/connect.ts";
@@ -105,7 +105,7 @@ function allocationText(allocation: Allocation): string {
 
 async function showBorrowed({ env, io }: Call, client: Client, json: boolean): Promise<void> {
   const { items } = await client.list(IPAMBlock);
-  const { borrowed, unclassified } = borrowedAddresses(items);
+  const { borrowed, unclassified } = (await ipamAdmin()).borrowedAddresses(items);
   if (json) {
     io.stdout.write(toJson({ borrowed, unclassified }));
     return;

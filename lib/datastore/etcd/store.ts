@@ -58,7 +58,8 @@ export class EtcdStore implements KeyValueStore {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#readAt(ranges);
-      } catch (error) {
+      } catch (thrown) {
+        const error = etcdError(this.name, thrown);
         // The revision that later pages were pinned to was compacted meanwhile.
         if (
           attempt === 3 ||

@@ -78,9 +78,11 @@ export function createFile(file: string, timeout: number): void {
 
 /** CORRUPT unless an opened file is a datastore of ours. */
 export function checkFile(file: string, database: Database): void {
-  const found = database
-    .query("SELECT application_id AS id, user_version AS version FROM pragma_application_id, pragma_user_version")
-    .get() as { id: number; version: number };
+  const pragma = (name: string): number => {
+    using statement = database.prepare(`PRAGMA ${name}`);
+    return (statement.get() as Record<string, number>)[name]!;
+  };
+  const found = { id: pragma("application_id"), version: pragma("user_version") };
   if (found.id === APPLICATION_ID && found.version === SCHEMA_VERSION) return;
   if (found.id === APPLICATION_ID)
     throw new DatastoreError(

@@ -1,6 +1,5 @@
 import { Database, type Statement } from "bun:sqlite";
-import { existsSync } from "node:fs";
-import { type FileLock, lockFileSync } from "../../sys/index.ts";
+import { lockFileSync } from "../../sys/index.ts";
 import type { SqliteConfig } from "../config.ts";
 import { DatastoreError } from "../errors.ts";
 import type { Compare, KeyValueStore, Range, ReadResult, Stored, StoreEvent, TransactResult, Write } from "../store.ts";
@@ -14,8 +13,8 @@ import { type Row, stored } from "./rows.ts";
  * The embedded datastore: one file in WAL mode that any number of processes of one machine share. Opening an existing file does
  * next to nothing, statements are prepared when they are first needed, and one transaction costs one sync of the disk.
  *
- * A writer tries first; when another is at work it queues at a file lock, because SQLite's own back-off can leave one process waiting
- * for seconds while others pass it.
+ * Writers take a file lock first: SQLite's own back-off can leave one process waiting for seconds while others pass it. The wait is
+ * bounded, because whoever holds the lock may have been stopped.
  */
 const TIMEOUT = 10_000;
 
@@ -25,6 +24,12 @@ const TRIM_EVERY = 256;
 
 /** How often watches look whether another process wrote; one look costs a microsecond. */
 const POLL = 25;
+
+/**
+ * Pages of the write-ahead log after which a brief process folds it in. The first process to open a file that nobody has open reads
+ * the whole log, so it is kept short where processes come and go.
+ */
+const BRIEF_CHECKPOINT = 100;
 
 const COLUMNS = "key, value, modified, created";
 
@@ -36,16 +41,17 @@ export function openSqlite(config: SqliteConfig): SqliteStore {
   const { file, timeout = TIMEOUT } = config;
   let database: Database | undefined;
   try {
-    database = openFile(file);
+    database = openExisting(file);
     if (!database) {
       createFile(file, timeout);
-      database = openFile(file);
+      database = new Database(file, { readwrite: true, create: false });
     }
-    if (!database) throw new DatastoreError("UNAVAILABLE", `sqlite ${file}: was removed while it was opened`);
     const opened = database;
     patiently(performance.now() + timeout, () => checkFile(file, opened));
-    database.run(`PRAGMA synchronous = ${config.synchronous === "normal" ? "NORMAL" : "FULL"}`);
-    return new SqliteStore(file, database, timeout);
+    // FULL is what Bun's SQLite begins with.
+    if (config.synchronous === "normal") database.run("PRAGMA synchronous = NORMAL");
+    if (config.brief) database.run(`PRAGMA wal_autocheckpoint = ${BRIEF_CHECKPOINT}`);
+    return new SqliteStore(file, database, timeout, config.brief ?? false);
   } catch (error) {
     database?.close();
     throw sqliteError(file, error);
@@ -53,24 +59,24 @@ export function openSqlite(config: SqliteConfig): SqliteStore {
 }
 
 /** Undefined when there is no such file. */
-function openFile(file: string): Database | undefined {
+function openExisting(file: string): Database | undefined {
   try {
     return new Database(file, { readwrite: true, create: false });
   } catch (error) {
-    if (existsSync(file)) throw error;
-    return undefined;
+    // Whether it exists cannot be asked now: another process may just have made it.
+    if (textField(error, "code") === "SQLITE_CANTOPEN") return undefined;
+    throw error;
   }
 }
 
 /** Repeats `work` while another process is in the way, until `deadline` (of `performance.now()`). */
-function patiently<T>(deadline: number, work: () => T, onBusy?: (left: number) => void): T {
+function patiently<T>(deadline: number, work: () => T): T {
   for (;;) {
     try {
       return work();
     } catch (error) {
       const left = deadline - performance.now();
       if (!textField(error, "code").startsWith("SQLITE_BUSY") || left <= 0) throw error;
-      onBusy?.(left);
       Bun.sleepSync(PAUSE * (0.5 + Math.random()));
     }
   }
@@ -88,6 +94,7 @@ export class SqliteStore implements KeyValueStore {
     readonly file: string,
     readonly database: Database,
     readonly timeout: number,
+    readonly brief: boolean,
   ) {
     this.name = `sqlite ${file}`;
   }
@@ -127,6 +134,7 @@ export class SqliteStore implements KeyValueStore {
     if (this.#closed) return;
     this.#closed = true;
     for (const wake of [...this.#waiting]) wake();
+    if (this.brief) return;
     for (const statement of this.#statements.values()) statement.finalize();
     this.#statements.clear();
     try {
@@ -227,20 +235,11 @@ export class SqliteStore implements KeyValueStore {
   }
 
   #write<T>(work: () => T): T {
-    let lock: FileLock | undefined;
-    try {
-      return this.#guard(() =>
-        patiently(
-          this.#deadline(),
-          () => this.#transaction("BEGIN IMMEDIATE", work),
-          (timeout) => {
-            lock ??= lockFileSync(lockPath(this.file), { timeout });
-          },
-        ),
-      );
-    } finally {
-      lock?.release();
-    }
+    return this.#guard(() => {
+      const deadline = this.#deadline();
+      using _lock = lockFileSync(lockPath(this.file), { timeout: this.timeout });
+      return patiently(deadline, () => this.#transaction("BEGIN IMMEDIATE", work));
+    });
   }
 
   #deadline(): number {
