@@ -1,12 +1,4 @@
-import {
-  addAttachment,
-  checkAttachment,
-  collectGarbage,
-  deleteAttachment,
-  serveVerbs,
-  statusOfPlugin,
-} from "../../lib/attach/index.ts";
-import { CniError, errorCode, formatError, SUPPORTED_VERSIONS } from "../../lib/cni/index.ts";
+import { CniError, errorCode, formatError, lazyPlugin, runPlugin, SUPPORTED_VERSIONS } from "../../lib/cni/index.ts";
 import { VERSION } from "../../lib/telemetry/index.ts";
 import { processIo, readStdin, writeStdout } from "./stdio.ts";
 
@@ -26,15 +18,9 @@ export async function main(
   const [flag, ...more] = args;
   if (flag === undefined) {
     if (!env.CNI_COMMAND && process.stdin.isTTY) return print(HELP);
-    return serveVerbs(
-      {
-        add: addAttachment,
-        del: deleteAttachment,
-        check: checkAttachment,
-        gc: collectGarbage,
-        status: statusOfPlugin,
-      },
-      { ...processIo(env), component: "cni-plugin" },
+    return runPlugin(
+      lazyPlugin(async () => (await import("./verbs.ts")).plugin),
+      processIo(env),
     );
   }
   if (more.length === 0) {

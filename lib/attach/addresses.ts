@@ -15,18 +15,32 @@ export function isOwnIpam(call: Invocation): boolean {
   return call.config.ipam.type === "calico-ipam";
 }
 
+/** The last work of this process that was queued under each lock file: waiting in flock(2) for oneself would never end. */
+const queues = new Map<string, Promise<unknown>>();
+
 /**
  * Runs the allocator under the host-wide lock, which keeps the plugins of one node from racing for its block. The kernel
  * hands the lock on in the order of arrival; only from then on the time counts. As upstream, a lock that cannot be had
  * is no reason to fail: every write is a compare-and-swap anyway.
  */
-export async function underLock<T>(call: Invocation, host: Host, work: () => Promise<T>): Promise<T> {
-  const lock = takeLock(call.config.ipamLockFile || host.files.ipamLock, host);
-  try {
-    return await within(IPAM_TIMEOUT_MS, work());
-  } finally {
-    lock?.release();
-  }
+export function underLock<T>(call: Invocation, host: Host, work: () => Promise<T>): Promise<T> {
+  const path = call.config.ipamLockFile || host.files.ipamLock;
+  const locked = async (): Promise<T> => {
+    const lock = takeLock(path, host);
+    try {
+      return await within(IPAM_TIMEOUT_MS, work());
+    } finally {
+      lock?.release();
+    }
+  };
+  const before = queues.get(path);
+  const turn = before === undefined ? locked() : before.then(locked, locked);
+  queues.set(path, turn);
+  const leave = (): void => {
+    if (queues.get(path) === turn) queues.delete(path);
+  };
+  turn.then(leave, leave);
+  return turn;
 }
 
 function takeLock(path: string, host: Host): FileLock | undefined {

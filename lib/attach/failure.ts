@@ -46,8 +46,10 @@ export function asFailure(error: unknown, what: string): unknown {
       cause: error,
     });
   }
-  if (error instanceof VethError)
-    return new CniError(VETH[error.code], `${what}: ${error.message}`, "", { cause: error });
+  if (error instanceof VethError) {
+    const key = error.code === "NETNS" ? "CNI_NETNS is of no use: " : "";
+    return new CniError(VETH[error.code], `${what}: ${key}${error.message}`, "", { cause: error });
+  }
   if (error instanceof SysError)
     return new CniError(errorCode.network, `${what}: ${error.message}`, "", { cause: error });
   return error;

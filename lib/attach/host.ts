@@ -43,7 +43,8 @@ export function localHost(env: Host["env"], log: Logger): Host {
     },
     // Upstream's names.Hostname: lower case, without surrounding space.
     hostname: () => hostname().trim().toLowerCase(),
-    openClient,
+    // The process ends right after its one call.
+    openClient: (config) => openClient(config.type === "sqlite" ? { ...config, brief: true } : config),
     now: Date.now,
   };
 }

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import {
   containerInterfaceName,
   type EndpointId,
@@ -91,7 +90,7 @@ export function handleOf(network: string, containerId: string): string {
 export function ownerMark(network: string, containerId: string, ifName: string): string {
   const mark = `${network}/${containerId}/${ifName}`;
   if (Buffer.byteLength(mark) <= MAX_OWNER) return mark;
-  return `#${createHash("sha256").update(mark).digest("hex")}`;
+  return `#${new Bun.CryptoHasher("sha256").update(mark).digest("hex")}`;
 }
 
 /** The parts of a mark; undefined for another program's, or a hashed one. No part can hold a slash. */

@@ -19,5 +19,5 @@ export { deleteAttachment } from "./delete.ts";
 export { type Host, localHost } from "./host.ts";
 export { assignForCaller, checkForCaller, collectForCaller, releaseForCaller } from "./ipam-plugin.ts";
 export { attachLogger } from "./log.ts";
-export { type ServeOptions, serveVerbs, type Verbs } from "./serve.ts";
+export { pluginOf, type Verbs } from "./serve.ts";
 export { statusOfPlugin, testDatastore } from "./status.ts";

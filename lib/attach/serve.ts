@@ -1,4 +1,4 @@
-import { CniError, type Invocation, type PluginIo, type Result, runPlugin } from "../cni/index.ts";
+import { CniError, type Invocation, type Plugin, type Result } from "../cni/index.ts";
 import type { Host } from "./host.ts";
 import { localHost } from "./host.ts";
 import { attachLogger } from "./log.ts";
@@ -12,26 +12,19 @@ export interface Verbs {
   status(call: Invocation, host: Host): Promise<void>;
 }
 
-export interface ServeOptions extends PluginIo {
-  /** What log lines call the program. */
-  readonly component: string;
-  /** Another machine than this one, for tests. */
-  readonly makeHost?: (call: Invocation) => Host;
-}
-
-/** One call of a program by a container runtime, logged where its configuration says. Answers with the exit status. */
-export function serveVerbs(verbs: Verbs, options: ServeOptions): Promise<number> {
-  const makeHost = options.makeHost ?? ((call) => localHost(call.env, attachLogger(call.config, options.component)));
-  return runPlugin(
-    {
-      add: (call) => logged(call, makeHost(call), verbs.add),
-      del: (call) => logged(call, makeHost(call), verbs.del),
-      check: (call) => logged(call, makeHost(call), verbs.check),
-      gc: (call) => logged(call, makeHost(call), verbs.gc),
-      status: (call) => logged(call, makeHost(call), verbs.status),
-    },
-    options,
-  );
+/**
+ * The plugin of these verbs, each call on a machine and logged where its configuration says. `component` is what log lines
+ * call the program; tests put another machine in the place of this one.
+ */
+export function pluginOf(verbs: Verbs, component: string, makeHost?: (call: Invocation) => Host): Plugin {
+  const host = makeHost ?? ((call) => localHost(call.env, attachLogger(call.config, component)));
+  return {
+    add: (call) => logged(call, host(call), verbs.add),
+    del: (call) => logged(call, host(call), verbs.del),
+    check: (call) => logged(call, host(call), verbs.check),
+    gc: (call) => logged(call, host(call), verbs.gc),
+    status: (call) => logged(call, host(call), verbs.status),
+  };
 }
 
 /** The runtime gets the error, the log what stands behind it; a stack only where somebody debugs. */

@@ -23,7 +23,7 @@ export {
 export { type DelegateCall, executeDelegate, findPlugin } from "./delegate.ts";
 export { type CniArgs, type Command, type Environment, parseArgs, parseEnvironment } from "./environment.ts";
 export { CniError, type ErrorCode, errorCode, formatError } from "./errors.ts";
-export { type Invocation, type Plugin, type PluginIo, runPlugin } from "./plugin.ts";
+export { type Invocation, lazyPlugin, type Plugin, type PluginIo, runPlugin } from "./plugin.ts";
 export {
   addressOf,
   type Dns,

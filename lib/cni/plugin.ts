@@ -24,6 +24,17 @@ export interface Plugin {
   status(call: Invocation): Promise<void>;
 }
 
+/** A plugin whose code is loaded by the first verb: VERSION, and a call that is refused, then never pay for it. */
+export function lazyPlugin(load: () => Promise<Plugin>): Plugin {
+  return {
+    add: async (call) => (await load()).add(call),
+    del: async (call) => (await load()).del(call),
+    check: async (call) => (await load()).check(call),
+    gc: async (call) => (await load()).gc(call),
+    status: async (call) => (await load()).status(call),
+  };
+}
+
 /** The process around a plugin. */
 export interface PluginIo {
   readonly env: Readonly<Record<string, string | undefined>>;

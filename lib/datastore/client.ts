@@ -13,7 +13,10 @@ export interface Capabilities {
 
 /** A subset of a kind that a backend can find without reading the rest. */
 export type Index =
-  /** BlockAffinity: those of one host (or virtual owner). IPAMBlock and WorkloadEndpoint: those of one node. */
+  /**
+   * BlockAffinity and IPAMBlock: those of one host or virtual owner, of either type when none is given; blocks are found
+   * through their affinities. WorkloadEndpoint: those of one node.
+   */
   | { readonly node: string; readonly affinityType?: "host" | "virtual" }
   /** Any namespaced kind. */
   | { readonly namespace: string }
@@ -55,7 +58,12 @@ export type WatchEvent<R extends Resource> =
 
 export interface WatchOptions {
   readonly index?: Index;
-  /** Start after this revision (from a list). Absent: list first, delivering each object as `added`, then `synced`. */
+  /**
+   * Start after this revision (from a list, or an event): only changes are delivered. Absent: list first, delivering each object
+   * as `added`, then `synced`. When the revision is no longer known, what changed since is delivered from a new list, ending in
+   * `synced`; an object that was deleted in between and that this watch never saw cannot be told then, so a caller that
+   * kept objects from before drops those that the store no longer has.
+   */
   readonly from?: string;
   readonly signal?: AbortSignal;
 }
@@ -73,7 +81,10 @@ export interface Client {
   get<R extends Resource>(kind: Kind<R>, ref: Ref): Promise<R | undefined>;
   /** All objects of a kind, or of one of its indexes. Throws INVALID, naming the key, when one cannot be read. */
   list<R extends Resource>(kind: Kind<R>, index?: Index): Promise<ListResult<R>>;
-  /** EXISTS when there is one of that name already. Fills uid, creationTimestamp and resourceVersion. */
+  /**
+   * EXISTS when there is one of that name already. Fills uid, creationTimestamp, resourceVersion and the kind's defaults. Objects of
+   * IPAM are stored without metadata, as upstream does: their uid is made from the revision that created them.
+   */
   create<R extends Resource>(kind: Kind<R>, resource: R): Promise<R>;
   /** Compare-and-swap on `metadata.resourceVersion`, which is required: CONFLICT when it changed, NOT_FOUND when it is gone. */
   update<R extends Resource>(kind: Kind<R>, resource: R): Promise<R>;

@@ -29,10 +29,12 @@ class Reader {
   constructor(
     readonly key: string,
     readonly value: Json,
+    /** Where in the object `value` is. */
+    readonly path = "",
   ) {}
 
   fail(field: string, value: unknown, must: string): never {
-    throw unreadable(this.key, `${field}: ${sample(value)}: must be ${must}`);
+    throw unreadable(this.key, `${this.path}${field}: ${sample(value)}: must be ${must}`);
   }
 
   boolean(field: string): boolean {
@@ -43,6 +45,14 @@ class Reader {
   text(field: string): string | undefined {
     const value = this.value[field] ?? undefined;
     return value === undefined || typeof value === "string" ? value : this.fail(field, value, "a string");
+  }
+
+  /** In Go's form; undefined when it is absent or empty. */
+  time(field: string): string | undefined {
+    const value = this.text(field);
+    if (value === undefined || value === "") return undefined;
+    const time = RFC3339.test(value) ? goTime(value) : undefined;
+    return typeof time === "string" && RFC3339.test(time) ? time : this.fail(field, value, "a time as in RFC 3339");
   }
 
   oneOf(field: string, values: readonly string[]): string | undefined {
@@ -77,6 +87,7 @@ class Reader {
   }
 }
 
+const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
 const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
 const MAX_UINT64 = 0xffff_ffff_ffff_ffffn;
 
@@ -120,7 +131,7 @@ const block: ModelCodec = {
     // Blocks written before owners had types name a host alone (model.AllocationBlock.HostAffinity).
     const host = reader.text("hostAffinity");
     const affinity = reader.text("affinity") ?? (host ? `host:${host}` : undefined);
-    const claimed = reader.text("affinity_claim_time");
+    const claimed = reader.time("affinity_claim_time");
     const sequence = reader.value.sequenceNumber ?? 0;
     return {
       cidr: expected,
@@ -155,24 +166,15 @@ const ATTRIBUTE_FIELDS = new Set(["handle_id", "secondary", "alternateOwnerAttrs
 
 function attribute(block: Reader, value: unknown, index: number): Json {
   if (!isObject(value)) return block.fail(`attributes[${index}]`, value, "an object");
-  const reader = new Reader(block.key, value);
-  const inner = (field: string) => `attributes[${index}].${field}`;
+  const reader = new Reader(block.key, value, `attributes[${index}].`);
   const texts = (field: string): Json | undefined => {
-    const map = value[field] ?? undefined;
-    if (map === undefined) return undefined;
-    if (!isObject(map)) return block.fail(inner(field), map, "an object");
-    for (const name of Object.keys(map))
-      if (typeof map[name] !== "string") block.fail(`${inner(field)}.${name}`, map[name], "a string");
-    return map;
+    const map = reader.map(field, (item) => (typeof item === "string" ? item : undefined), "a string");
+    return isEmpty(map) ? undefined : map;
   };
-  const text = (field: string): string | undefined => {
-    const item = value[field] ?? undefined;
-    return item === undefined || typeof item === "string" ? item : block.fail(inner(field), item, "a string");
-  };
-  const handle = text("handle_id");
+  const handle = reader.text("handle_id");
   const secondary = texts("secondary");
   const alternate = texts("alternateOwnerAttrs");
-  const released = text("releasedAt");
+  const released = reader.time("releasedAt");
   return {
     ...(handle === undefined ? {} : { handle_id: handle }),
     ...(secondary === undefined ? {} : { secondary }),
@@ -346,9 +348,13 @@ function decodeResource(kind: Kind, stored: Stored, value: Json, parts: KeyParts
     if (found !== undefined && found !== "" && found !== parts[field])
       fail(`metadata.${field}`, found, parts[field] === undefined ? "absent" : `"${parts[field]}", as in its key`);
   }
+  // What Go leaves out when it writes is left out here, so that reading and writing agree.
   const clean: Json = {};
-  for (const field of Object.keys(metadata))
-    if (metadata[field] !== null && metadata[field] !== "") define(clean, field, metadata[field]);
+  for (const field of Object.keys(metadata)) {
+    const found = metadata[field];
+    if (isEmpty(found) || found === "" || (field === "generation" && found === 0)) continue;
+    define(clean, field, found);
+  }
   const resource = completeResource(kind, {
     ...value,
     apiVersion: kind.apiVersion,

@@ -21,7 +21,7 @@ interface Known {
   readonly seen: number;
 }
 
-/** Waits between attempts to list again after a gap, in milliseconds. */
+/** Waits between attempts to go on when the store does not answer, in milliseconds. */
 const RETRY = { first: 100, most: 5000 };
 
 export async function* watchKind<R extends Resource>(
@@ -121,6 +121,10 @@ export async function* watchKind<R extends Resource>(
       }
       return;
     } catch (error) {
+      if (error instanceof DatastoreError && error.code === "UNAVAILABLE") {
+        await pause(RETRY.first, signal);
+        continue;
+      }
       if (!(error instanceof Gap)) throw error;
       const list = await listAgain(store, range, signal);
       if (!list) return;

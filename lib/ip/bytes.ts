@@ -28,9 +28,9 @@ export function addressFromBytes(bytes: Uint8Array): Address {
 
 /** "ee:ee:ee:ee:ee:ee", lower case. */
 export function formatMac(mac: Uint8Array): string {
-  // A plain loop: the first call of Array.from costs a new process 0.4 ms, and the plugin is a new process each time.
+  // By index: the first Array.from costs a new process 0.4 ms, the first for-of over bytes 0.2, and each ADD is a new process.
   let text = "";
-  for (const byte of mac) text += `${text === "" ? "" : ":"}${byte < 16 ? "0" : ""}${byte.toString(16)}`;
+  for (let i = 0; i < mac.length; i++) text += (i === 0 ? "" : ":") + (mac[i]! < 16 ? "0" : "") + mac[i]!.toString(16);
   return text;
 }
 

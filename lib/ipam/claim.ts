@@ -117,18 +117,19 @@ async function tryRelease(
     block.spec.sequenceNumber += 1n;
     block = await client.update(IPAMBlock, block);
   }
-  // A conflict means that the owner has begun to claim the block again: then the affinity is that claim's.
+  // When the owner has begun to claim the block again, it is not pendingDeletion any more, and that claim's.
   if (affinity) await deleteAffinity(ctx, owner, cidr, affinity);
   return "released";
 }
 
-/** Deletes an affinity as it was read; when it has changed it is somebody else's concern. */
-async function deleteAffinity(ctx: Context, owner: Owner, cidr: Cidr, affinity: BlockAffinity): Promise<void> {
-  try {
+/** Deletes an affinity, as long as it is in the state in which it was read; else it is somebody else's concern. */
+async function deleteAffinity(ctx: Context, owner: Owner, cidr: Cidr, read: BlockAffinity): Promise<void> {
+  let affinity: BlockAffinity | undefined = read;
+  await retrying(ctx, `delete the affinity of ${ownerText(owner)} to block ${formatCidr(cidr)}`, async (attempt) => {
+    if (attempt > 0) affinity = await readAffinity(ctx, owner, cidr);
+    if (affinity?.spec.state !== read.spec.state) return;
     await ctx.client.delete(BlockAffinity, affinityRef(owner, cidr), asRead(ctx, affinity));
-  } catch (error) {
-    if (!isRace(error)) throw error;
-  }
+  });
 }
 
 /** Deletes an empty block that has no owner, or whose owner has no affinity for it. False when it has changed since it was read. */

@@ -1,11 +1,11 @@
 import { IPAMBlock } from "../api/ipamblock.ts";
-import { IPAMHandle, ipamHandleRef, newIPAMHandle } from "../api/ipamhandle.ts";
+import { IPAMHandle, newIPAMHandle } from "../api/ipamhandle.ts";
 import type { Resource } from "../api/meta.ts";
 import { DatastoreError, type Operation } from "../datastore/index.ts";
 import { addressText, attributesAt, cleanHandle, release, sequenceOf } from "./block.ts";
 import { asRead, type Context, commit, createOp, isRace, PartialCommit, retrying, updateOp } from "./context.ts";
-import { decrement, holdsNothing, increment } from "./handle.ts";
-import { cidrOf, readBlock, readHandle } from "./reads.ts";
+import { lowerHandle } from "./counts.ts";
+import { cidrOf, readBlock } from "./reads.ts";
 import type { AssignedAddress } from "./types.ts";
 
 /** Addresses of one block that a request gets: newly allocated in the block's value, or its handle's already. */
@@ -73,18 +73,15 @@ function blockOperation(block: IPAMBlock): Operation {
 }
 
 function handleOperations({ portions, handleId, handle, recount }: Grant): Operation[] {
-  if (handleId === undefined) return [];
+  if (handleId === undefined || portions.length === 0) return [];
   const counts = new Map(recount ?? Object.entries(handle?.spec.block ?? {}));
   for (const { block, fresh } of portions) {
     if (fresh.length > 0) counts.set(block.spec.cidr, (counts.get(block.spec.cidr) ?? 0) + fresh.length);
   }
   const block = Object.fromEntries([...counts].filter(([, count]) => count > 0));
   if (!handle) return Object.keys(block).length > 0 ? [createOp(IPAMHandle, newIPAMHandle(handleId, block))] : [];
-  const before = handle.spec.block;
-  const same =
-    Object.keys(before).length === Object.keys(block).length &&
-    Object.entries(block).every(([cidr, count]) => before[cidr] === count);
-  return same ? [] : [updateOp(IPAMHandle, { ...handle, spec: { ...handle.spec, block } })];
+  // Written also when its counts stay the same: a release that is under way has read it, and must not delete it now.
+  return [updateOp(IPAMHandle, { ...handle, spec: { ...handle.spec, block } })];
 }
 
 /** Gives back what the first operations wrote. What cannot be given back now is logged, and found by check. */
@@ -101,7 +98,8 @@ async function undo(
       const portion = operation.op === "update" && grant.portions.find(({ block }) => block === operation.resource);
       if (portion) await giveBack(ctx, portion, handleId);
       else if (operation.kind.kind === "IPAMHandle" && handleId !== undefined) {
-        for (const { block, fresh } of grant.portions) await lowerHandle(ctx, handleId, block.spec.cidr, fresh.length);
+        const raised = new Map(grant.portions.map(({ block, fresh }) => [block.spec.cidr, fresh.length]));
+        await lowerHandle(ctx, answer as IPAMHandle, handleId, raised);
       } else if (operation.op === "create") {
         const { name, namespace } = answer.metadata;
         const ref = { name, ...(namespace === undefined ? {} : { namespace }) };
@@ -134,30 +132,5 @@ async function giveBack(ctx: Context, portion: Portion, handleId: string | undef
     release(block.spec, mine, 0, ctx.now());
     block.spec.sequenceNumber += 1n;
     await ctx.client.update(IPAMBlock, block);
-  });
-}
-
-/** Counts `count` fewer addresses of a block; a handle that then holds nothing is deleted, one that is gone is left so. */
-export async function lowerHandle(ctx: Context, handleId: string, cidr: string, count: number): Promise<void> {
-  if (count === 0) return;
-  await retrying(ctx, `lower the count of handle ${handleId}`, async () => {
-    const handle = await readHandle(ctx, handleId);
-    if (!handle || handle.spec.block[cidr] === undefined) return;
-    decrement(handle.spec, cidr, count);
-    if (holdsNothing(handle.spec)) await ctx.client.delete(IPAMHandle, ipamHandleRef(handleId), asRead(ctx, handle));
-    else await ctx.client.update(IPAMHandle, handle);
-  });
-}
-
-/** Counts addresses of a block for a handle that does not know of them. */
-export async function raiseHandle(ctx: Context, handleId: string, cidr: string, count: number): Promise<void> {
-  await retrying(ctx, `raise the count of handle ${handleId}`, async () => {
-    const handle = await readHandle(ctx, handleId);
-    if (!handle) {
-      await ctx.client.create(IPAMHandle, newIPAMHandle(handleId, { [cidr]: count }));
-      return;
-    }
-    increment(handle.spec, cidr, count);
-    await ctx.client.update(IPAMHandle, handle);
   });
 }

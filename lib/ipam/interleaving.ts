@@ -69,7 +69,11 @@ export class World {
   /** Address to handle, of every grant whose release has not begun. */
   readonly grants = new Map<string, string>();
   readonly hosts = new Map<string, string>();
+  /** What a handle was granted before the run, for those who go on from old knowledge. */
   readonly before = new Map<string, Assigned>();
+  /** Addresses that were granted before the run and not since. */
+  readonly initial = new Set<string>();
+  #running = false;
   readonly #capabilities: { atomicBatch: boolean };
   #seed = 1;
 
@@ -111,7 +115,7 @@ export class World {
       },
       releaseStale: async (handle) => {
         const old = this.before.get(handle);
-        this.#forget((owner) => owner === handle);
+        this.#forget((owner, _, address) => owner === handle && this.initial.has(address));
         const all = [...(old?.v4 ?? []), ...(old?.v6 ?? [])];
         await ipam.releaseAddresses(all.map(({ address, sequenceNumber }) => ({ address, sequenceNumber, handle })));
       },
@@ -132,9 +136,11 @@ export class World {
   }
 
   #granted(host: string, handle: string, assigned: Assigned): void {
-    this.before.set(handle, assigned);
+    if (!this.#running) this.before.set(handle, assigned);
     this.hosts.set(handle, host);
     for (const { address } of [...assigned.v4, ...assigned.v6]) {
+      if (this.#running) this.initial.delete(address);
+      else this.initial.add(address);
       const other = this.grants.get(address);
       if (other !== undefined && other !== handle)
         this.violations.push(`${address} was granted to ${handle} while ${other} has it`);
@@ -142,9 +148,14 @@ export class World {
     }
   }
 
-  #forget(which: (handle: string, host: string) => boolean): void {
+  /** From now on grants are those of the run. */
+  begin(): void {
+    this.#running = true;
+  }
+
+  #forget(which: (handle: string, host: string, address: string) => boolean): void {
     for (const [address, handle] of this.grants) {
-      if (which(handle, this.hosts.get(handle) ?? "")) this.grants.delete(address);
+      if (which(handle, this.hosts.get(handle) ?? "", address)) this.grants.delete(address);
     }
   }
 
@@ -206,6 +217,7 @@ export async function run(scenario: Scenario, options: RunOptions): Promise<RunR
   const world = new World(options.atomic);
   const plain = world.client();
   await scenario.setup(world);
+  world.begin();
   const processes = scenario.players.map((play) => {
     const process = new Process();
     process.start(play(world.player(world.client(process.hook))));
@@ -291,20 +303,21 @@ export const uninterrupted = (ready: readonly number[], current: number | undefi
 
 /**
  * Every schedule with at most `preemptions` preemptions, those with fewer first, up to `limit` runs. Answers how many were run,
- * and whether these were all.
+ * and up to how many preemptions these were all; -1 when not even all of those without.
  */
 export async function explore(
   scenario: Scenario,
   options: Omit<RunOptions, "choose"> & { readonly preemptions: number; readonly limit: number },
   onViolation: (violations: readonly string[], schedule: readonly number[]) => void,
-): Promise<{ runs: number; complete: boolean }> {
+): Promise<{ runs: number; complete: number }> {
   let level: { prefix: number[]; preempted: number }[] = [{ prefix: [], preempted: 0 }];
   let runs = 0;
+  let complete = -1;
   while (level.length > 0) {
     const next: typeof level = [];
     // Switches that are no preemptions (the last one has ended) belong to the same level.
     for (let entry = level.shift(); entry; entry = level.shift()) {
-      if (runs >= options.limit) return { runs, complete: false };
+      if (runs >= options.limit) return { runs, complete };
       runs++;
       const { prefix, preempted } = entry;
       const result = await run(scenario, {
@@ -323,9 +336,10 @@ export async function explore(
         }
       }
     }
+    complete++;
     level = next;
   }
-  return { runs, complete: true };
+  return { runs, complete: options.preemptions };
 }
 
 /** A small generator of random numbers, the same for the same seed (mulberry32). */

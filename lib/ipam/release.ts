@@ -29,8 +29,8 @@ import {
   tooManyConflicts,
   updateOp,
 } from "./context.ts";
+import { lowerHandle } from "./counts.ts";
 import { IpamError } from "./errors.ts";
-import { lowerHandle } from "./grant.ts";
 import { decrement, holdsNothing } from "./handle.ts";
 import { disabledReason, type Pool, poolOf, selectsAll } from "./pools.ts";
 import { cidrOf, findBlock, readAllPools, readBlock, readConfig, readHandle, readNodeLabels } from "./reads.ts";
@@ -163,7 +163,8 @@ async function releaseFromBlock(
       await commit(ctx, operations);
     } else {
       await commit(ctx, operations);
-      for (const [id, count] of decided.counts) await lowerHandle(ctx, id, cidr, count);
+      for (const [index, [id, count]] of [...decided.counts].entries())
+        await lowerHandle(ctx, handles[index], id, new Map([[cidr, count]]));
     }
     await keepConsistent(ctx, config, pools, block);
     return decided.outcomes;

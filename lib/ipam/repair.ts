@@ -1,13 +1,12 @@
 import { IPAMBlock } from "../api/ipamblock.ts";
-import { IPAMHandle, ipamHandleRef, newIPAMHandle } from "../api/ipamhandle.ts";
-import type { Operation } from "../datastore/index.ts";
 import { parseCidr } from "../ip/index.ts";
-import { blockProblems, collectCooled, isEmpty, mendBlock, ordinalsOfHandle } from "./block.ts";
+import { blockProblems, collectCooled, isEmpty, mendBlock } from "./block.ts";
 import { check } from "./check.ts";
 import { claimBlock, releaseAffinity } from "./claim.ts";
-import { type Context, commit, createOp, deleteOp, PartialCommit, retrying, updateOp } from "./context.ts";
+import { type Context, retrying } from "./context.ts";
+import { recountHandle } from "./counts.ts";
 import { releaseOwner } from "./owners.ts";
-import { readBlock, readConfig, readHandle } from "./reads.ts";
+import { readBlock, readConfig } from "./reads.ts";
 import { releaseAddresses } from "./release.ts";
 import type { Finding, IpamConfig, Owner, RepairOptions, RepairReport } from "./types.ts";
 
@@ -28,7 +27,10 @@ export async function repair(ctx: Context, options: RepairOptions = {}): Promise
     if (kind === "affinity-without-block" || kind === "affinity-of-another" || kind === "block-without-affinity")
       await settle(ctx, config, detail.owner, detail.block);
   }
-  for (const handle of handlesOf(wanted)) await recount(ctx, handle, wanted);
+  for (const handle of handlesOf(wanted)) {
+    const named = wanted.filter(({ detail }) => detail.handle === handle).flatMap(({ detail }) => detail.block ?? []);
+    await recountHandle(ctx, handle, named, true);
+  }
   const after = await check(ctx, { endpoints: options.unused ?? false });
   const remaining = new Set(after.findings.map(key));
   return { repaired: wanted.filter((finding) => !remaining.has(key(finding))), remaining: after.findings };
@@ -104,36 +106,4 @@ async function settle(ctx: Context, config: IpamConfig, owner: Owner, cidr: stri
   if (block) collectCooled(block.spec, config.ipCooldownSeconds, ctx.now());
   if (block && !isEmpty(block.spec)) await claimBlock(ctx, owner, network);
   else await releaseAffinity(ctx, config, owner, network, { mustBeEmpty: true });
-}
-
-/**
- * Makes a handle count what the blocks give it. The blocks are written as well: an assignment that has raised the count,
- * but not written its block yet, then finds the block changed and begins again.
- */
-async function recount(ctx: Context, id: string, findings: readonly Finding[]): Promise<void> {
-  const named = findings.filter(({ detail }) => detail.handle === id).flatMap(({ detail }) => detail.block ?? []);
-  await retrying(ctx, `recount handle ${id}`, async () => {
-    const handle = await readHandle(ctx, id);
-    const cidrs = [...new Set([...named, ...Object.keys(handle?.spec.block ?? {})])];
-    const blocks = await Promise.all(cidrs.map((cidr) => readBlock(ctx, parseCidr(cidr))));
-    const counts: Record<string, number> = {};
-    const operations: Operation[] = [];
-    for (const block of blocks) {
-      if (!block) continue;
-      const count = ordinalsOfHandle(block.spec, id).length;
-      if (count > 0) counts[block.spec.cidr] = count;
-      if (count === (handle?.spec.block[block.spec.cidr] ?? 0)) continue;
-      block.spec.sequenceNumber += 1n;
-      operations.push(updateOp(IPAMBlock, block));
-    }
-    const holds = Object.keys(counts).length > 0;
-    if (handle && holds) operations.push(updateOp(IPAMHandle, { ...handle, spec: { ...handle.spec, block: counts } }));
-    else if (handle) operations.push(deleteOp(ctx, IPAMHandle, ipamHandleRef(id), handle));
-    else if (holds) operations.push(createOp(IPAMHandle, newIPAMHandle(id, counts)));
-    try {
-      await commit(ctx, operations);
-    } catch (error) {
-      throw error instanceof PartialCommit ? error.cause : error;
-    }
-  });
 }

@@ -110,7 +110,7 @@ describeAsRoot("netlink in a namespace", () => {
     const peer = there.request(linkGet({ name: "d" }));
     expect([link.peerIndex, peer.peerIndex, link.txQueues, peer.rxQueues]).toEqual([peer.index, link.index, 3, 3]);
     expect(link.peerNetnsId).toBe(netlink.request(netnsId(other.namespace.fd)));
-    netlink.request(linkSet({ name: "a" }, { netnsFd: other.namespace.fd, name: undefined as never }));
+    netlink.request(linkSet({ name: "a" }, { netnsFd: other.namespace.fd }));
     expect(
       there
         .dump(links({ kind: "veth" }))
@@ -233,7 +233,7 @@ describeAsRoot("netlink in a namespace", () => {
         "10.9.0.1 dev a scope link",
         "blackhole 10.9.1.0/26 proto 80",
         "10.9.2.0/24 via 10.1.2.9 dev a table 1000 proto bird metric 7",
-        "10.9.3.0/24 via 192.0.2.1 dev a mtu 1300 onlink",
+        "10.9.3.0/24 via 192.0.2.1 dev a onlink mtu 1300",
         "10.9.4.0/24 via inet6 fd00:1::9 dev a",
         "nexthop via 10.1.2.8 dev a weight 2",
       ]),
@@ -383,17 +383,17 @@ describeAsRoot("a monitor", () => {
     const changes: Change[] = [];
     monitor = watchAll(changes);
     for (const line of [
-      "link add a type veth peer name b",
-      "link set a up",
-      "addr add 10.1.2.3/24 dev a",
+      "link add va type veth peer name vb",
+      "link set va up",
+      "addr add 10.1.2.3/24 dev va",
       "route add blackhole 10.9.0.0/24",
-      "neigh add 10.1.2.1 lladdr 02:00:00:00:00:02 dev a",
+      "neigh add 10.1.2.1 lladdr 02:00:00:00:00:02 dev va",
       "rule add priority 99 table 99",
       "rule del priority 99",
-      "neigh del 10.1.2.1 dev a",
+      "neigh del 10.1.2.1 dev va",
       "route del blackhole 10.9.0.0/24",
-      "addr del 10.1.2.3/24 dev a",
-      "link del a",
+      "addr del 10.1.2.3/24 dev va",
+      "link del va",
     ]) {
       space.exec("ip", ...line.split(" "));
     }
@@ -425,11 +425,11 @@ describeAsRoot("a monitor", () => {
   it("says nothing more once it is closed", async () => {
     const changes: Change[] = [];
     monitor = watchAll(changes);
-    space.exec("ip", "link", "add", "a", "type", "veth", "peer", "name", "b");
+    space.exec("ip", "link", "add", "va", "type", "veth", "peer", "name", "vb");
     await until(() => changes.length > 0);
     monitor.close();
     const count = changes.length;
-    space.exec("ip", "link", "del", "a");
+    space.exec("ip", "link", "del", "va");
     const other: Change[] = [];
     monitor = watchAll(other);
     space.exec("ip", "link", "set", "lo", "up");

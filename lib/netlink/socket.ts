@@ -10,13 +10,13 @@ import {
   send,
   setSocketOption,
 } from "../sys/index.ts";
+import { collectDump } from "./dump.ts";
 import { NetlinkError, NetlinkParseError } from "./error.ts";
 import {
   type DumpRequest,
   encodeMessage,
   FLAG,
   type Message,
-  parseDone,
   parseError,
   parseMessages,
   type Request,
@@ -154,23 +154,7 @@ class RouteSocket implements Netlink {
     const writer = new Writer(64);
     encodeMessage(writer, request.type, FLAG.REQUEST | FLAG.DUMP, ++this.#sequence, request.body);
     send(this.#fd, writer.finish(), request.attempt);
-    const items: Item[] = [];
-    let consistent = true;
-    for (;;) {
-      for (const message of this.#receive(request.attempt)) {
-        if (message.sequence !== this.#sequence) continue;
-        if (message.flags & FLAG.DUMP_INTR) consistent = false;
-        if (message.type === TYPE.DONE || message.type === TYPE.ERROR) {
-          const error =
-            message.type === TYPE.DONE ? parseDone(message, request.attempt) : parseError(message, request.attempt);
-          if (error?.errno === EINTR) return undefined;
-          if (error) throw error;
-          return consistent ? items : undefined;
-        }
-        const item = request.decode(message);
-        if (item !== undefined) items.push(item);
-      }
-    }
+    return collectDump(() => this.#receive(request.attempt), this.#sequence, request);
   }
 
   #receive(attempt: () => string): Message[] {

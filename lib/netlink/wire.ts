@@ -36,31 +36,38 @@ export class Writer {
   }
 
   u8(value: number): void {
-    this.#view.setUint8(this.#reserve(1), value);
+    const at = this.#reserve(1);
+    this.#view.setUint8(at, value);
   }
 
   u16(value: number): void {
-    this.#view.setUint16(this.#reserve(2), value, true);
+    const at = this.#reserve(2);
+    this.#view.setUint16(at, value, true);
   }
 
   u16be(value: number): void {
-    this.#view.setUint16(this.#reserve(2), value, false);
+    const at = this.#reserve(2);
+    this.#view.setUint16(at, value, false);
   }
 
   u32(value: number): void {
-    this.#view.setUint32(this.#reserve(4), value, true);
+    const at = this.#reserve(4);
+    this.#view.setUint32(at, value, true);
   }
 
   i32(value: number): void {
-    this.#view.setInt32(this.#reserve(4), value, true);
+    const at = this.#reserve(4);
+    this.#view.setInt32(at, value, true);
   }
 
   u64(value: number | bigint): void {
-    this.#view.setBigUint64(this.#reserve(8), BigInt(value), true);
+    const at = this.#reserve(8);
+    this.#view.setBigUint64(at, BigInt(value), true);
   }
 
   raw(bytes: Uint8Array): void {
-    this.#bytes.set(bytes, this.#reserve(bytes.length));
+    const at = this.#reserve(bytes.length);
+    this.#bytes.set(bytes, at);
   }
 
   zeros(count: number): void {
@@ -137,6 +144,7 @@ export class Writer {
     return at + 4;
   }
 
+  /** Makes room; the view and the bytes may be others afterwards. */
   #reserve(count: number): number {
     const at = this.#length;
     this.#length += count;
@@ -203,23 +211,28 @@ function short(needed: number, length: number): NetlinkParseError {
 export class Attributes {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
+  /** Where the value of the last attribute of a type begins. */
+  readonly #places: readonly number[];
 
-  private constructor(bytes: Uint8Array, view: DataView) {
+  private constructor(bytes: Uint8Array, view: DataView, places: readonly number[]) {
     this.#bytes = bytes;
     this.#view = view;
+    this.#places = places;
   }
 
   /** Fewer than four bytes at the end are padding; an attribute that is longer than what is left is an error. */
   static parse(bytes: Uint8Array): Attributes {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const places: number[] = [];
     for (let at = 0; at + 4 <= bytes.length; ) {
       const length = view.getUint16(at, true);
       if (length < 4 || at + length > bytes.length) {
         throw new NetlinkParseError(`attribute of ${length} bytes where ${bytes.length - at} are left`);
       }
-      at += align(length);
+      places[view.getUint16(at + 2, true) & TYPE_MASK] = at + 4;
+      at += (length + 3) & ~3;
     }
-    return new Attributes(bytes, view);
+    return new Attributes(bytes, view, places);
   }
 
   /** All, in order: for attributes that are lists. */
@@ -271,23 +284,14 @@ export class Attributes {
     return bytes && Attributes.parse(bytes);
   }
 
-  /** Where the value of the last attribute of this type begins, which must have `size` bytes at least; -1 without one. */
+  /** Where the value of this type begins, which must have `size` bytes at least; -1 without one. */
   #find(type: number, size: number): number {
-    const view = this.#view;
-    const end = this.#bytes.length;
-    let found = -1;
-    let length = 0;
-    for (let at = 0; at + 4 <= end; ) {
-      const each = view.getUint16(at, true);
-      if ((view.getUint16(at + 2, true) & TYPE_MASK) === type) {
-        found = at + 4;
-        length = each - 4;
-      }
-      at += (each + 3) & ~3;
-    }
-    if (found >= 0 && length < size) {
+    const at = this.#places[type];
+    if (at === undefined) return -1;
+    const length = this.#view.getUint16(at - 4, true) - 4;
+    if (length < size) {
       throw new NetlinkParseError(`attribute ${type} has ${length} bytes, ${size} are needed`);
     }
-    return found;
+    return at;
   }
 }

@@ -133,7 +133,8 @@ function makePair(plan: PodInterfacePlan, host: Netlink, pod: Namespace, notes: 
 
 /** EINVAL alone does not tell whether the namespace is none; entering it does. */
 function pairError(plan: PodInterfacePlan, pod: Namespace, error: NetlinkError): VethError {
-  if (error.code === "EINVAL" && !openPodSide(pod)) {
+  using entered = error.code === "EINVAL" ? openPodSide(pod) : undefined;
+  if (error.code === "EINVAL" && !entered) {
     return new VethError("NETNS", `${plan.netns} is not a network namespace, or no longer one`, { cause: error });
   }
   return new VethError("KERNEL", error.message, { cause: error });

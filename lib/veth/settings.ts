@@ -2,8 +2,8 @@
  * What Calico sets on either side of a pod's interface (upstream: cni-plugin/pkg/dataplane/linux). Pure: one place for what
  * `create.ts` makes so and `check.ts` expects.
  *
- * Plain loops here and in the rest of the way of an ADD: the first call of `Array.from` costs a new process 0.4 ms, of
- * `map`, `some` or a regular expression 0.05 ms each.
+ * Plain loops here and in the rest of the way of an ADD, which is a new process each time: there the first `Array.from` costs 0.4 ms,
+ * the first for-of over bytes 0.2, the first `map`, `some` or regular expression 0.05 each.
  */
 import { type Address, type Cidr, eui64LinkLocal, formatMac, hostCidr, sameCidr } from "../ip/index.ts";
 import { type PodInterfacePlan, VethError } from "./plan.ts";
@@ -141,7 +141,7 @@ export function checkName(what: string, name: string): void {
 }
 
 function hasForbidden(name: string): boolean {
-  for (const character of name) if (character <= " " || character === "/" || character === ":") return true;
+  for (let i = 0; i < name.length; i++) if (name[i]! <= " " || name[i] === "/" || name[i] === ":") return true;
   return false;
 }
 
@@ -154,7 +154,7 @@ export function checkOwner(owner: string): void {
 
 function checkMac(mac: Uint8Array): void {
   let sum = 0;
-  for (const byte of mac) sum += byte;
+  for (let i = 0; i < mac.length; i++) sum += mac[i]!;
   if (mac.length === 6 && !(mac[0]! & 1) && sum !== 0) return;
   throw new VethError(
     "INVALID",

@@ -174,7 +174,7 @@ describeAsRoot("a pod's interface", () => {
     ]);
   });
 
-  it("leaves the host's route to the agent when asked", () => {
+  it("leaves the host's route to Felix when asked", () => {
     createPodInterface(plan({ hostRoutes: false }));
     expect(host.exec("ip", "route", "show", "10.1.2.3")).toBe("");
     expect(checkPodInterface(plan({ hostRoutes: false }))).toEqual([]);

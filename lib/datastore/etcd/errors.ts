@@ -44,6 +44,11 @@ export function etcdError(name: string, error: unknown, changes = false): Datast
     const [code, remedy] = meaning(error);
     return new DatastoreError(code, `${name}: ${error.message}${remedy}`, { cause: error });
   }
+  // The answer did not have the shape of one.
+  if (error instanceof TypeError && !errorCode(error))
+    return new DatastoreError("UNAVAILABLE", `${name}: the answer is not one of etcd's, version 3.4 or later`, {
+      cause: error,
+    });
   const message = error instanceof Error ? error.message : String(error);
   if (/certificate|CERT_|self.signed|TLS|SSL/i.test(`${message} ${errorCode(error)}`))
     return new DatastoreError(

@@ -6,7 +6,7 @@ import type { Kind } from "../../api/kind.ts";
 import { DatastoreError } from "../errors.ts";
 import { KeyValueClient } from "../key-value-client.ts";
 import { prefixRange, type StoreEvent } from "../store.ts";
-import { codeOf, datastoreSuite, Watcher } from "../suite.ts";
+import { codeOf, datastoreSuite, Watcher } from "../suite/index.ts";
 import { type EtcdServer, findEtcd, startEtcd } from "./server.ts";
 import { openEtcd } from "./store.ts";
 

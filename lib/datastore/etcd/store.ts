@@ -57,9 +57,8 @@ export class EtcdStore implements KeyValueStore {
   async read(ranges: readonly Range[]): Promise<ReadResult> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#readAt(ranges);
-      } catch (thrown) {
-        const error = etcdError(this.name, thrown);
+        return await this.#guard(false, () => this.#readAt(ranges));
+      } catch (error) {
         // The revision that later pages were pinned to was compacted meanwhile.
         if (
           attempt === 3 ||
@@ -76,23 +75,23 @@ export class EtcdStore implements KeyValueStore {
         "INVALID",
         `${this.name}: a batch of ${writes.length} writes: etcd takes ${MAX_OPERATIONS} at once`,
       );
-    const answer = await this.#txn(
-      {
-        compare: compares.map(compareMessage),
-        success: writes.map(writeMessage),
-        failure: compares.map(({ key }) => ({ request_range: rangeFields({ key }) })),
-      },
-      true,
-    );
-    const revision = revisionOf(answer.header?.revision);
-    const first = (i: number) => {
-      const response = answer.responses?.[i];
-      const found = (response?.response_range?.kvs ?? response?.response_delete_range?.prev_kvs)?.[0];
-      return found && storedOf(found);
+    const body = {
+      compare: compares.map(compareMessage),
+      success: writes.map(writeMessage),
+      failure: compares.map(({ key }) => ({ request_range: rangeFields({ key }) })),
     };
-    return answer.succeeded
-      ? { succeeded: true, revision, previous: writes.map((_, i) => first(i)) }
-      : { succeeded: false, revision, current: compares.map((_, i) => first(i)) };
+    return this.#guard(true, async () => {
+      const answer = (await this.#transport.call("/v3/kv/txn", body, true)) as TxnMessage;
+      const revision = revisionOf(answer.header?.revision);
+      const first = (i: number) => {
+        const response = answer.responses?.[i];
+        const found = (response?.response_range?.kvs ?? response?.response_delete_range?.prev_kvs)?.[0];
+        return found && storedOf(found);
+      };
+      return answer.succeeded
+        ? { succeeded: true, revision, previous: writes.map((_, i) => first(i)) }
+        : { succeeded: false, revision, current: compares.map((_, i) => first(i)) };
+    });
   }
 
   watch(range: Range, from: number, signal: AbortSignal): AsyncIterable<readonly StoreEvent[]> {
@@ -109,10 +108,11 @@ export class EtcdStore implements KeyValueStore {
     for (let start = 0; start === 0 || start < ranges.length; start += MAX_OPERATIONS) {
       const chunk = ranges.slice(start, start + MAX_OPERATIONS);
       const at = revision === undefined ? {} : { revision: String(revision) };
-      const answer = await this.#txn(
+      const answer = (await this.#transport.call(
+        "/v3/kv/txn",
         { success: chunk.map((range) => ({ request_range: { ...rangeFields(range), limit: String(PAGE), ...at } })) },
         false,
-      );
+      )) as TxnMessage;
       revision ??= revisionOf(answer.header?.revision);
       for (const [i, range] of chunk.entries())
         results.push(await this.#rest(range, answer.responses?.[i]?.response_range ?? {}, revision));
@@ -126,11 +126,11 @@ export class EtcdStore implements KeyValueStore {
     let { more } = page;
     while (more && "end" in range && found.length > 0) {
       const next = { start: `${found.at(-1)!.key}\0`, end: range.end };
-      const answer = await this.#call<RangeMessage>(
+      const answer = (await this.#transport.call(
         "/v3/kv/range",
         { ...rangeFields(next), limit: String(PAGE), revision: String(revision) },
         false,
-      );
+      )) as RangeMessage;
       const kvs = answer.kvs ?? [];
       if (kvs.length === 0) break;
       for (const kv of kvs) found.push(storedOf(kv));
@@ -139,14 +139,10 @@ export class EtcdStore implements KeyValueStore {
     return found;
   }
 
-  #txn(body: object, changes: boolean): Promise<TxnMessage> {
-    return this.#call<TxnMessage>("/v3/kv/txn", body, changes);
-  }
-
-  async #call<T>(path: string, body: object, changes: boolean): Promise<T> {
+  async #guard<T>(changes: boolean, work: () => Promise<T>): Promise<T> {
     if (this.#closed.signal.aborted) throw new DatastoreError("UNAVAILABLE", `${this.name}: the client is closed`);
     try {
-      return (await this.#transport.call(path, body, changes)) as T;
+      return await work();
     } catch (error) {
       throw etcdError(this.name, error, changes);
     }

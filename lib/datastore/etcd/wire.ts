@@ -53,8 +53,8 @@ const text = (encoded: string | undefined): string => (encoded ? Buffer.from(enc
 
 /** A revision, which etcd counts from 1. */
 export function revisionOf(number: string | undefined): number {
-  const revision = Number(number ?? "0");
-  if (Number.isSafeInteger(revision)) return revision;
+  const revision = Number(number);
+  if (Number.isSafeInteger(revision) && revision > 0) return revision;
   throw new GatewayError(200, undefined, "an answer without a usable revision");
 }
 

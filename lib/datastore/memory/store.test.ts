@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { IPAMHandle, ipamHandleRef, newIPAMHandle } from "../../api/ipamhandle.ts";
 import type { Kind } from "../../api/kind.ts";
-import { codeOf, datastoreSuite } from "../suite.ts";
+import { codeOf, datastoreSuite } from "../suite/index.ts";
 import { Crashed, type Fault, MemoryData, memoryClient } from "../testing.ts";
 import { MemoryStore } from "./store.ts";
 

@@ -1,3 +1,5 @@
+import { statfsSync } from "node:fs";
+import { dirname } from "node:path";
 import { DatastoreError, type DatastoreErrorCode } from "../errors.ts";
 
 /** What SQLite answers, as a code of ours and what would help. */
@@ -24,6 +26,9 @@ export function sqliteError(file: string, error: unknown): DatastoreError {
   if (error instanceof DatastoreError) return error;
   const code = textField(error, "code");
   const message = error instanceof Error ? error.message : String(error);
+  // The index beside the log (-shm) grows through a memory map, and SQLite calls a disk without room an I/O error there.
+  if (code.startsWith("SQLITE_IOERR") && isOutOfRoom(dirname(file)))
+    return new DatastoreError("FULL", `sqlite ${file}: no room on the disk (${message})`, { cause: error });
   for (const [pattern, meaning, remedy] of MEANINGS)
     if (pattern.test(code))
       return new DatastoreError(meaning, `sqlite ${file}: ${remedy} (${message})`, { cause: error });
@@ -32,6 +37,16 @@ export function sqliteError(file: string, error: unknown): DatastoreError {
   if (code === "EACCES" || code === "EPERM" || code === "EROFS")
     return new DatastoreError("UNAUTHORIZED", `sqlite ${file}: may not be written (${message})`, { cause: error });
   return new DatastoreError("UNAVAILABLE", `sqlite ${file}: ${message}`, { cause: error });
+}
+
+/** Not a whole step of the -shm file (32 KiB) is left. */
+function isOutOfRoom(folder: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize < 32_768;
+  } catch {
+    return false;
+  }
 }
 
 export function textField(error: unknown, field: string): string {

@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { DatastoreError } from "../errors.ts";
 import { prefixRange, type StoreEvent } from "../store.ts";
-import { codeOf, datastoreSuite } from "../suite.ts";
+import { codeOf, datastoreSuite } from "../suite/index.ts";
 import { openSqlite } from "./store.ts";
 
 const root = mkdtempSync(join(tmpdir(), "datastore-sqlite-"));
@@ -151,10 +151,12 @@ describe("the file", () => {
       catch (error) { console.log(error.code) }`;
     // Root may write anyway: become somebody else, who may enter the folder.
     if (process.getuid?.() !== 0) return skip("needs root, to become another user");
+    const shared = mkdtempSync(join(root, "tmp-"));
+    chmodSync(shared, 0o777);
     chmodSync(root, 0o755);
     chmodSync(join(file, ".."), 0o755);
     chmodSync(file, 0o444);
-    const run = spawnSync(process.execPath, ["-e", script], { uid: 65534, encoding: "utf8", env: { HOME: "/tmp" } });
+    const run = spawnSync(process.execPath, ["-e", script], { uid: 65534, encoding: "utf8", env: { TMPDIR: shared } });
     if (run.error || (run.stdout === "" && /EACCES|Permission/.test(run.stderr)))
       return skip("another user cannot run bun here");
     expect(run.stdout.trim()).toBe("UNAUTHORIZED");
@@ -292,4 +294,33 @@ test("the log of changes is bounded", async () => {
   const watch = store.watch({ key: "/a" }, 5, abort.signal)[Symbol.asyncIterator]();
   await expect(watch.next()).rejects.toThrow("gone");
   await store.close();
+});
+
+/** Kills a process, from outside, at the `when`-th of the calls by which SQLite and we change files. */
+const strace = spawnSync("strace", ["-V"]).error ? "strace is not installed" : undefined;
+describe.skipIf(strace)("a process that is killed at any call that changes a file", () => {
+  const calls = "pwrite64,fsync,fdatasync,ftruncate,unlink,rename,renameat,renameat2,mkdir,fchmodat,chmod,fchown";
+
+  test("leaves no datastore, or a whole one with all that was reported", async () => {
+    for (let when = 1, killed = true; killed; when += 2) {
+      const file = fresh();
+      const run = spawnSync(
+        "strace",
+        [
+          ...["-f", "-qq", "-o", "/dev/null", "-e", `trace=${calls}`, "-e", `inject=${calls}:signal=KILL:when=${when}`],
+          ...[process.execPath, join(import.meta.dirname, "counting-process.ts"), file, "2"],
+        ],
+        { encoding: "utf8" },
+      );
+      killed = run.signal === "SIGKILL" || run.status === 137;
+      if (!killed) expect([when, run.status, run.stderr]).toEqual([when, 0, ""]);
+      const store = open(file);
+      const count = Number((await store.read([{ key: "/counter" }])).results[0]![0]?.value ?? 0);
+      expect(count - run.stdout.length).toBeOneOf([0, 1]);
+      expect(store.database.query("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" });
+      expect((await store.transact([], [{ key: "/after", value: "1" }])).succeeded).toBe(true);
+      await store.close();
+      expect(readdirSync(join(file, "..")).sort()).toEqual(["datastore.db", "datastore.db-lock"]);
+    }
+  }, 120_000);
 });

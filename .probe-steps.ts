@@ -1,0 +1,23 @@
+const t: [string, number][] = [["start", performance.now()]];
+const m = (n: string) => t.push([n, performance.now()]);
+const fs = await import("node:fs"); m("node:fs");
+fs.existsSync("/x"); m("existsSync");
+await import("node:path"); m("node:path");
+(await import("node:os")).hostname(); m("node:os");
+(globalThis as any).a = await import("./lib/sys/index.ts"); m("sys");
+(globalThis as any).a.isRoot(); m("isRoot call");
+(globalThis as any).b = await import("./lib/telemetry/index.ts"); m("telemetry");
+(globalThis as any).c = await import("./lib/ip/index.ts"); m("ip");
+(globalThis as any).d = await import("./lib/cni/index.ts"); m("cni");
+(globalThis as any).e = await import("./lib/netlink/index.ts"); m("netlink");
+(globalThis as any).f = await import("./lib/veth/index.ts"); m("veth");
+(globalThis as any).g = await import("./lib/api/ippool.ts"); m("api ippool");
+(globalThis as any).h = await import("./lib/api/workloadendpoint.ts"); m("api wep");
+(globalThis as any).i = await import("./lib/datastore/index.ts"); m("datastore");
+(globalThis as any).j = await import("./lib/datastore/sqlite/store.ts"); m("sqlite");
+(globalThis as any).k = await import("./lib/ipam/index.ts"); m("ipam");
+const c = await import("node:crypto"); m("node:crypto"); c.createHash("sha1").update("x").digest("hex"); m("sha1");
+(globalThis as any).l = await import("./lib/attach/index.ts"); m("attach");
+let last = t[0]![1];
+console.log("process start to script", last.toFixed(2));
+for (const [n, at] of t.slice(1)) { console.log(n.padEnd(14), (at - last).toFixed(2)); last = at; }
