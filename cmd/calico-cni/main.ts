@@ -1,6 +1,7 @@
-import { CniError, errorCode, formatError, lazyPlugin, runPlugin, SUPPORTED_VERSIONS } from "../../lib/cni/index.ts";
+import { CniError, errorCode, formatError, SUPPORTED_VERSIONS } from "../../lib/cni/index.ts";
 import { VERSION } from "../../lib/telemetry/index.ts";
-import { processIo, readStdin, writeStdout } from "./stdio.ts";
+import { runAndEnd } from "./run.ts";
+import { readStdin, writeStdout } from "./stdio.ts";
 
 const HELP = `Calico CNI plugin ${VERSION}
 CNI protocol versions supported: ${SUPPORTED_VERSIONS.join(", ")}
@@ -18,10 +19,7 @@ export async function main(
   const [flag, ...more] = args;
   if (flag === undefined) {
     if (!env.CNI_COMMAND && process.stdin.isTTY) return print(HELP);
-    return runPlugin(
-      lazyPlugin(async () => (await import("./verbs.ts")).plugin),
-      processIo(env),
-    );
+    return runAndEnd(() => import("./verbs.ts"), env);
   }
   if (more.length === 0) {
     switch (flag) {

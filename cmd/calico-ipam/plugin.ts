@@ -1,10 +1,6 @@
-import { lazyPlugin, runPlugin } from "../../lib/cni/index.ts";
-import { processIo } from "../calico-cni/stdio.ts";
+import { runAndEnd } from "../calico-cni/run.ts";
 
 /** The IPAM plugin, for CNI plugins that delegate to it. Answers with the exit status. */
 export function main(_args: readonly string[], env: Readonly<Record<string, string | undefined>>): Promise<number> {
-  return runPlugin(
-    lazyPlugin(async () => (await import("./verbs.ts")).plugin),
-    processIo(env),
-  );
+  return runAndEnd(() => import("./verbs.ts"), env);
 }

@@ -2,10 +2,13 @@
  * The one executable. Which program runs is decided as upstream's multi-call `calico` decides it: by the name it was
  * called by, by CNI_COMMAND, or by the first argument. Each program is a chunk of its own that only its import() reads.
  */
-import { basename } from "node:path";
 import { chooseProgram } from "./choose.ts";
 
-const { program, args } = chooseProgram(basename(process.argv0), process.argv.slice(2), process.env);
+const { program, args } = chooseProgram(
+  process.argv0.slice(process.argv0.lastIndexOf("/") + 1),
+  process.argv.slice(2),
+  process.env,
+);
 
 switch (program) {
   case "calico-cni":

@@ -1,9 +1,7 @@
-import { mkdirSync } from "node:fs";
-import { dirname } from "node:path";
 import { CniError, errorCode, executeDelegate, type Invocation, parseResult, type Result } from "../cni/index.ts";
 import { formatAddress, tryParseAddress } from "../ip/index.ts";
 import type { Attributes } from "../ipam/index.ts";
-import { type FileLock, lockFileSync } from "../sys/index.ts";
+import { type FileLock, folderOf, lockFileSync, makeFolder } from "../sys/index.ts";
 import type { Host } from "./host.ts";
 import type { Identity } from "./identity.ts";
 
@@ -49,7 +47,7 @@ function takeLock(path: string, host: Host): FileLock | undefined {
       return lockFileSync(path);
     } catch (error) {
       const missing = (error as { code?: string }).code === "ENOENT";
-      if (attempt > 0 || !missing || !makeFolder(dirname(path))) {
+      if (attempt > 0 || !missing || !tryMakeFolder(folderOf(path))) {
         host.log.warning("the IPAM lock cannot be taken; going on without", {
           file: path,
           error: (error as Error).message,
@@ -61,9 +59,9 @@ function takeLock(path: string, host: Host): FileLock | undefined {
   return undefined;
 }
 
-function makeFolder(folder: string): boolean {
+function tryMakeFolder(folder: string): boolean {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     return true;
   } catch {
     return false;

@@ -70,6 +70,11 @@ export function findGarbage(inventory: Inventory): Garbage {
       isOfNetwork(endpoint),
   );
   const endpoints = own.filter(({ spec }) => !isValid(spec.containerID, spec.endpoint));
+  // The record is written first: an interface whose maker died before it was marked is the one that the record names.
+  const named = new Set(endpoints.map(({ spec }) => spec.interfaceName));
+  interfaces.push(
+    ...inventory.interfaces.filter((item) => item.owner === "" && !item.condemned && named.has(item.name)),
+  );
   const known = new Set([...own.map(({ spec }) => spec.containerID!), ...marked.values()]);
   const handles = [...inventory.handles].filter((handle) => {
     const containerId = handle.slice(network.length + 1);

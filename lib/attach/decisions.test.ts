@@ -266,6 +266,15 @@ describe("garbage", () => {
     expect(findGarbage(inventory({ handles, interfaces: [link("net.a/b/eth0")] })).handles).toEqual([]);
   });
 
+  test("is an interface without a mark that a stale record names, and no other such one", () => {
+    const interfaces = [
+      { ...link(""), name: "calia", owner: "" },
+      { ...link(""), name: "calib", owner: "" },
+    ];
+    const found = findGarbage(inventory({ endpoints: [endpoint("a")], interfaces }));
+    expect(found.interfaces.map(({ name }) => name)).toEqual(["calia"]);
+  });
+
   test("is what was condemned, whosever it was", () => {
     const interfaces = [link("net/a/eth0", { condemned: true }), link("net2/b/eth0", { condemned: true })];
     expect(

@@ -1,10 +1,9 @@
-import { mkdirSync } from "node:fs";
-import { dirname } from "node:path";
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { WorkloadEndpoint as Kind } from "../api/workloadendpoint.ts";
 import type { Invocation } from "../cni/index.ts";
 import { type Client, DatastoreError, type Operation } from "../datastore/index.ts";
 import { createIpam, type Ipam } from "../ipam/index.ts";
+import { folderOf, makeFolder } from "../sys/index.ts";
 import { type DeleteOutcome, type DeletePlan, deletePodInterface } from "../veth/index.ts";
 import { callIpamPlugin, isOwnIpam, underLock } from "./addresses.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
@@ -68,7 +67,7 @@ export async function deleteAttachment(call: Invocation, host: Host): Promise<vo
 /** Removes an interface; the folder of the lock that lets deletions share the kernel's waits is made when it is missing. */
 export function removeInterface(host: Host, plan: DeletePlan): DeleteOutcome {
   try {
-    mkdirSync(dirname(host.files.deleteLock), { recursive: true });
+    makeFolder(folderOf(host.files.deleteLock));
   } catch {
     return deletePodInterface({ ...plan, ...hostSide(host) });
   }

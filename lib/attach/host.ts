@@ -1,7 +1,6 @@
-import { hostname } from "node:os";
 import type { Client, DatastoreConfig } from "../datastore/index.ts";
 import { openClient } from "../datastore/index.ts";
-import type { Namespace } from "../sys/index.ts";
+import { type Namespace, readSysctl } from "../sys/index.ts";
 import type { Logger } from "../telemetry/index.ts";
 
 /** The machine as attachments see it: its fixed files, its name, its way to the datastore. */
@@ -42,7 +41,7 @@ export function localHost(env: Host["env"], log: Logger): Host {
       endpointStatus: "/var/run/calico/endpoint-status",
     },
     // Upstream's names.Hostname: lower case, without surrounding space.
-    hostname: () => hostname().trim().toLowerCase(),
+    hostname: () => (readSysctl("kernel/hostname") ?? "").trim().toLowerCase(),
     // The process ends right after its one call.
     openClient: (config) => openClient(config.type === "sqlite" ? { ...config, brief: true } : config),
     now: Date.now,

@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
 import { CniError, errorCode, type Invocation, type NetworkConfig } from "../cni/index.ts";
-import { currentNamespace, openNamespace, SysError } from "../sys/index.ts";
+import { currentNamespace, openNamespace, readTextFile, SysError } from "../sys/index.ts";
 import type { Host } from "./host.ts";
 
 /** What the kernel gives a veth of its own accord. */
@@ -87,9 +86,8 @@ export function checkNetns(call: Invocation, host: Host): boolean {
 
 function readOptional(file: string): string | undefined {
   try {
-    return readFileSync(file, "utf8");
+    return readTextFile(file);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new CniError(errorCode.ioFailure, `the file ${file} cannot be read`, (error as Error).message);
   }
 }

@@ -1,7 +1,6 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { CniError, errorCode, type NetworkConfig } from "../cni/index.ts";
+import { pathExists } from "../sys/index.ts";
 import type { Host } from "./host.ts";
 import type { Identity } from "./identity.ts";
 
@@ -58,9 +57,9 @@ export async function awaitPolicy(
   endpoint: WorkloadEndpoint,
 ): Promise<void> {
   if (config.policySetupTimeoutSeconds === 0) return;
-  const file = join(config.endpointStatusDir || host.files.endpointStatus, statusFileName(identity, endpoint));
+  const file = `${config.endpointStatusDir || host.files.endpointStatus}/${statusFileName(identity, endpoint)}`;
   const deadline = performance.now() + config.policySetupTimeoutSeconds * 1000;
-  for (let waited = 10; !existsSync(file); waited = Math.min(waited * 1.5, 200)) {
+  for (let waited = 10; !pathExists(file); waited = Math.min(waited * 1.5, 200)) {
     const left = deadline - performance.now();
     if (left <= 0) {
       host.log.warning("the endpoint's policy is not in force in time; the pod starts without waiting longer", {

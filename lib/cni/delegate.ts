@@ -1,5 +1,3 @@
-import { accessSync, constants, statSync } from "node:fs";
-import { join } from "node:path";
 import { type Command, quote } from "./environment.ts";
 import { CniError, errorCode } from "./errors.ts";
 import { isObject } from "./fields.ts";
@@ -29,8 +27,9 @@ export function findPlugin(type: string, path: readonly string[]): string {
       "it is a list of folders separated by ':'",
     );
   }
+  const { statSync } = process.getBuiltinModule("node:fs");
   for (const folder of path) {
-    const file = join(folder, type);
+    const file = `${folder}/${type}`;
     if (statSync(file, { throwIfNoEntry: false })?.isFile()) return file;
   }
   throw new CniError(
@@ -61,6 +60,7 @@ export async function executeDelegate(call: DelegateCall): Promise<unknown> {
       resolve({ ...how, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() });
     };
     try {
+      const { accessSync, constants } = process.getBuiltinModule("node:fs");
       accessSync(file, constants.X_OK);
       const child = spawn(file, [], { env, stdio: ["pipe", "pipe", "pipe"] });
       const timer = setTimeout(() => {

@@ -1,6 +1,7 @@
 import type { BlockAffinity } from "../api/blockaffinity.ts";
 import type { IPAMBlock } from "../api/ipamblock.ts";
 import type { IPAMHandle } from "../api/ipamhandle.ts";
+import { selectsNode } from "../api/ippool.ts";
 import { cidrContains, formatCidr, parseCidr } from "../ip/index.ts";
 import { blockLimit, ownerText } from "./affinity.ts";
 import { allocate, cleanHandle, ordinalsOfHandle } from "./block.ts";
@@ -21,7 +22,7 @@ import {
 } from "./reads.ts";
 import { findClaimable, listing } from "./search.ts";
 import type { Assigned, AutoAssignRequest, Owner } from "./types.ts";
-import { type Family, load, remember, type Work } from "./work.ts";
+import { type Family, load, type Row, remember, type Work } from "./work.ts";
 
 /** How many of a host's own blocks are read at a time. */
 const BLOCKS_A_ROUND = 8;
@@ -125,7 +126,7 @@ export function chooseFamily(
     .map(order)
     .filter(({ cidr, rank }) => cidr.version === version && rank >= 0)
     .sort((a, b) => a.rank - b.rank || (a.cidr.base < b.cidr.base ? -1 : 1))
-    .map(({ row }) => row);
+    .map(({ row }) => ({ cidr: row.spec.cidr, confirmed: row.spec.state === "confirmed" }));
   const limit = blockLimit(request.maxBlocksPerHost ?? 0, work.config.maxBlocksPerHost);
   return { version, wanted, pools: usable, rejected, rows: own, limit, listed: false };
 }
@@ -133,7 +134,7 @@ export function chooseFamily(
 /** The second round: the first blocks of every family, and those of the handle. */
 async function loadFirst(work: Work, families: readonly Family[], handle: IPAMHandle | undefined): Promise<void> {
   const wanted = new Set(Object.keys(handle?.spec.block ?? {}));
-  for (const family of families) for (const row of family.rows.slice(0, BLOCKS_A_ROUND)) wanted.add(row.spec.cidr);
+  for (const family of families) for (const row of family.rows.slice(0, BLOCKS_A_ROUND)) wanted.add(row.cidr);
   await load(work, [...wanted]);
 }
 
@@ -146,7 +147,9 @@ async function plan(
   handle: IPAMHandle | undefined,
 ): Promise<Portion[]> {
   const { ctx, owner, reservations, config } = work;
-  const portions = request.reuse && handle && handleId !== undefined ? heldPicks(work, family, handle, handleId) : [];
+  if (request.reuse) await load(work, Object.keys(handle?.spec.block ?? {}));
+  const portions =
+    request.reuse && handle && handleId !== undefined ? heldPortions(work, family, handle, handleId) : [];
   let need = family.wanted - portions.reduce((sum, { held }) => sum + held.length, 0);
   const take = (block: IPAMBlock): void => {
     if (need === 0) return;
@@ -158,16 +161,23 @@ async function plan(
     if (before) portions[at] = { ...before, fresh: [...before.fresh, ...fresh] };
     else portions.push({ block, fresh, held: [], pool: poolName(family.pools, block) });
   };
-  const confirmed = (row: BlockAffinity): IPAMBlock | undefined => {
-    const block = work.blocks.get(row.spec.cidr);
-    return row.spec.state === "confirmed" && block?.spec.affinity === ownerText(owner) ? block : undefined;
+  const confirmed = (row: Row): IPAMBlock | undefined => {
+    const block = work.blocks.get(row.cidr);
+    return row.confirmed && block?.spec.affinity === ownerText(owner) ? block : undefined;
+  };
+
+  /** A claim has written a block that addresses were already taken from: what was taken is out of date. */
+  const isOutdated = (block: IPAMBlock) => portions.some((portion) => portion.block.spec.cidr === block.spec.cidr);
+  const again = (claimed: IPAMBlock): Promise<Portion[]> => {
+    for (const { block } of portions) if (block.spec.cidr !== claimed.spec.cidr) work.blocks.delete(block.spec.cidr);
+    return plan(work, family, request, handleId, handle);
   };
 
   for (let first = 0; first < family.rows.length && need > 0; first += BLOCKS_A_ROUND) {
     const round = family.rows.slice(first, first + BLOCKS_A_ROUND);
     await load(
       work,
-      round.map((row) => row.spec.cidr),
+      round.map((row) => row.cidr),
     );
     for (const row of round) {
       const block = confirmed(row);
@@ -178,10 +188,11 @@ async function plan(
   for (const row of [...family.rows]) {
     if (need === 0) break;
     if (confirmed(row)) continue;
-    const block = await claimBlock(ctx, owner, parseCidr(row.spec.cidr));
-    remember(work, row.spec.cidr, block);
-    if (block) row.spec.state = "confirmed";
+    const block = await claimBlock(ctx, owner, parseCidr(row.cidr));
+    remember(work, row.cidr, block);
+    if (block) row.confirmed = true;
     else family.rows = family.rows.filter((other) => other !== row);
+    if (block && isOutdated(block)) return again(block);
     if (block) take(block);
   }
   if (need > 0) await releaseUnselected(work, request);
@@ -192,7 +203,9 @@ async function plan(
     const block = await claimBlock(ctx, owner, cidr);
     remember(work, formatCidr(cidr), block ?? (await readBlock(ctx, cidr)));
     if (!block) continue;
-    if (!family.rows.some((row) => row.spec.cidr === block.spec.cidr)) family.rows.push(newRow(owner, block));
+    const { cidr: name } = block.spec;
+    if (!family.rows.some((row) => row.cidr === name)) family.rows.push({ cidr: name, confirmed: true });
+    if (isOutdated(block)) return again(block);
     take(block);
   }
   if (need > 0 && !config.strictAffinity) {
@@ -205,22 +218,13 @@ async function plan(
   return portions;
 }
 
-function newRow(owner: Owner, { spec }: IPAMBlock): BlockAffinity {
-  return {
-    apiVersion: "projectcalico.org/v3",
-    kind: "BlockAffinity",
-    metadata: { name: "" },
-    spec: { state: "confirmed", type: owner.type, node: owner.name, cidr: spec.cidr, deleted: false },
-  };
-}
-
 function poolName(pools: readonly Pool[], block: IPAMBlock): string {
   const { version, base } = cidrOf(block);
   return poolOf(pools, { version, value: base })?.name ?? "";
 }
 
 /** What the handle holds already of a family, up to what is wanted. */
-function heldPicks(work: Work, family: Family, handle: IPAMHandle, handleId: string): Portion[] {
+function heldPortions(work: Work, family: Family, handle: IPAMHandle, handleId: string): Portion[] {
   const portions: Portion[] = [];
   let need = family.wanted;
   for (const cidr of Object.keys(handle.spec.block).sort()) {
@@ -241,7 +245,7 @@ function recounted(work: Work, handle: IPAMHandle, portions: readonly Portion[])
     const block = work.blocks.get(cidr);
     if (!block) continue;
     const fresh = portions.find((portion) => portion.block === block)?.fresh.length ?? 0;
-    counts.set(cidr, ordinalsOfHandle(block.spec, handle.spec.handleID).length - fresh);
+    counts.set(cidr, ordinalsOfHandle(block.spec, cleanHandle(handle.spec.handleID)).length - fresh);
   }
   return counts;
 }
@@ -278,7 +282,6 @@ async function refresh(
     handleId === undefined ? undefined : readHandle(work.ctx, handleId),
     load(work, [...cidrs]),
   ]);
-  if (reuse) await load(work, Object.keys(again?.spec.block ?? {}));
   const any =
     again?.metadata.resourceVersion !== handle?.metadata.resourceVersion ||
     [...before].some(([cidr, version]) => work.blocks.get(cidr)?.metadata.resourceVersion !== version);
@@ -291,7 +294,6 @@ async function releaseUnselected(work: Work, request: AutoAssignRequest): Promis
   if (owner.type !== "host" || !asksForNode(allPools)) return;
   const labels = request.nodeLabels ?? (await readNodeLabels(ctx, owner.name));
   if (!labels) return;
-  const { selectsNode } = await import("../api/ippool.ts");
   for (const row of await readAffinities(ctx, owner)) {
     const cidr = parseCidr(row.spec.cidr);
     const pool = allPools.find((candidate) => cidrContains(candidate.cidr, cidr));

@@ -6,7 +6,7 @@ import type { Client } from "../datastore/index.ts";
 import { type Fault, MemoryData, memoryClient, type StoreOperation } from "../datastore/testing.ts";
 import { IpamError } from "./errors.ts";
 import { createIpam } from "./ipam.ts";
-import { Clock, contradictions, owners } from "./testing.ts";
+import { blocks, Clock, contradictions, owners } from "./testing.ts";
 import type { Assigned, AutoAssignRequest, Ipam, RepairOptions } from "./types.ts";
 
 /** What one simulated process can do; what it was granted is remembered and held against everybody else's. */
@@ -28,6 +28,8 @@ export interface Scenario {
   readonly players: readonly ((player: Player) => Promise<void>)[];
   /** There is room for everybody, so nobody may be refused. */
   readonly plenty?: boolean;
+  /** Nobody gives up a block in use, so every block has an owner in the end. */
+  readonly owned?: boolean;
   /** Every address of these pools must be assignable in the end. */
   readonly capacity: { readonly num4: number; readonly num6?: number };
 }
@@ -273,6 +275,9 @@ async function judge(
     violations.push(`a player failed: ${error}`);
   }
   violations.push(...(await world.stolen(client)));
+  if (scenario.owned) {
+    for (const { spec } of await blocks(client)) if (!spec.affinity) violations.push(`${spec.cidr} has lost its owner`);
+  }
   if (!ended) violations.push(...(await contradictions(client)).map((text) => `at the end: ${text}`));
 
   const ipam = world.ipam(client);
@@ -302,8 +307,8 @@ async function judge(
 export const uninterrupted = (ready: readonly number[], current: number | undefined): number => current ?? ready[0]!;
 
 /**
- * Every schedule with at most `preemptions` preemptions, those with fewer first, up to `limit` runs. Answers how many were run,
- * and up to how many preemptions these were all; -1 when not even all of those without.
+ * Every schedule with at most `preemptions` preemptions, those with fewer first: all with one, and as many of the rest as `limit`
+ * leaves. Answers how many were run, and up to how many preemptions these were all.
  */
 export async function explore(
   scenario: Scenario,
@@ -317,7 +322,7 @@ export async function explore(
     const next: typeof level = [];
     // Switches that are no preemptions (the last one has ended) belong to the same level.
     for (let entry = level.shift(); entry; entry = level.shift()) {
-      if (runs >= options.limit) return { runs, complete };
+      if (complete >= 1 && runs >= options.limit) return { runs, complete };
       runs++;
       const { prefix, preempted } = entry;
       const result = await run(scenario, {

@@ -1,6 +1,6 @@
 import { BlockAffinity } from "../api/blockaffinity.ts";
 import { IPAMBlock } from "../api/ipamblock.ts";
-import { cidrContains, formatCidr, subnetAt, tryParseCidr } from "../ip/index.ts";
+import { cidrContains, formatCidr, parseCidr, subnetAt, tryParseCidr } from "../ip/index.ts";
 import { ownerOf } from "./affinity.ts";
 import { chooseFamily } from "./assign.ts";
 import { collectCooled } from "./block.ts";
@@ -113,8 +113,7 @@ export async function ensureBlock(
 async function firstBlock(work: Work, family: ReturnType<typeof chooseFamily>): Promise<string> {
   const { ctx, owner, config } = work;
   for (const row of family.rows) {
-    const cidr = tryParseCidr(row.spec.cidr);
-    if (cidr && (await claimBlock(ctx, owner, cidr))) return row.spec.cidr;
+    if (await claimBlock(ctx, owner, parseCidr(row.cidr))) return row.cidr;
   }
   for (let claims = 0; config.autoAllocateBlocks && claims < RETRIES; claims++) {
     const cidr = await findClaimable(work, family);

@@ -627,6 +627,16 @@ export function describeAllocator(title: string, datastore: SuiteDatastore): voi
         expect(Object.values((await handles(client)).h!)).toEqual([2]);
       });
 
+      test("gets what it had also when the block has to be claimed again", async () => {
+        const first = await assign("n1", "h");
+        const [row] = (await client.list(BlockAffinity)).items;
+        row!.spec.state = "pendingDeletion";
+        await client.update(BlockAffinity, row!);
+        const both = await assign("n1", "h", { num4: 2, reuse: true });
+        expect(both[0]).toBe(first[0]);
+        expect(both.length).toBe(2);
+      });
+
       test("corrects a count that was left too high", async () => {
         await client.create(IPAMHandle, newIPAMHandle("h", { "10.0.0.0/28": 1 }));
         await assign("n1", "h", { reuse: true });

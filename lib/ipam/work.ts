@@ -1,4 +1,3 @@
-import type { BlockAffinity } from "../api/blockaffinity.ts";
 import type { IPAMBlock } from "../api/ipamblock.ts";
 import { parseCidr } from "../ip/index.ts";
 import { collectCooled } from "./block.ts";
@@ -23,6 +22,12 @@ export interface Work {
   readonly blocks: Map<string, IPAMBlock | undefined>;
 }
 
+/** An affinity of the owner, as far as it matters for a choice. */
+export interface Row {
+  readonly cidr: string;
+  confirmed: boolean;
+}
+
 /** One address family of a request. */
 export interface Family {
   readonly version: 4 | 6;
@@ -31,7 +36,7 @@ export interface Family {
   /** The other pools of the family, and why they are not used. */
   readonly rejected: readonly PoolReason[];
   /** Affinities of the owner to blocks of those pools, in the order in which they are tried. */
-  rows: BlockAffinity[];
+  rows: Row[];
   /** How many blocks the owner may have in them. */
   readonly limit: number;
   /** All blocks in those pools were read: what is not in `Work.blocks` does not exist. */

@@ -6,11 +6,25 @@
  * {@link SysError} that names the call, the object and the errno.
  */
 export { errnoName, SysError } from "./errno.ts";
-export { closeFd, openFile, readSysctl, writeSysctl } from "./files.ts";
+export {
+  closeFd,
+  type FileStatus,
+  folderOf,
+  makeFolder,
+  OPEN,
+  openFile,
+  pathExists,
+  readAll,
+  readSysctl,
+  readTextFile,
+  statFd,
+  writeAll,
+  writeSysctl,
+} from "./files.ts";
 export { type FileLock, type LockOptions, lockFile, lockFileSync } from "./lock.ts";
 export { allocate, cString } from "./memory.ts";
 export { currentNamespace, inNamespace, type Namespace, openNamespace } from "./namespace.ts";
-export { geteuid, isRoot } from "./process.ts";
+export { endProcess, geteuid, isRoot } from "./process.ts";
 export {
   bindNetlinkSocket,
   joinNetlinkGroup,

@@ -1,6 +1,5 @@
-import { constants } from "node:fs";
 import { SysError } from "./errno.ts";
-import { closeFd, openFile } from "./files.ts";
+import { closeFd, OPEN, openFile } from "./files.ts";
 import { syscall } from "./libc.ts";
 
 const LOCK_EX = 2;
@@ -83,7 +82,7 @@ export async function lockFile(path: string, timeout: number): Promise<FileLock>
 }
 
 function openLock(path: string): number {
-  return openFile(path, constants.O_RDWR | constants.O_CREAT, `open the lock file ${path}`, 0o600);
+  return openFile(path, OPEN.BOTH | OPEN.CREATE, `open the lock file ${path}`, 0o600);
 }
 
 /** False when the lock is held elsewhere, or a signal cut the wait short. */

@@ -1,6 +1,5 @@
-import { fstatSync, writeSync } from "node:fs";
 import { SysError } from "./errno.ts";
-import { closeFd, openFile, translate } from "./files.ts";
+import { closeFd, OPEN, openFile, statFd, writeAll } from "./files.ts";
 import { syscall } from "./libc.ts";
 
 const CLONE_NEWNET = 0x40000000;
@@ -21,17 +20,17 @@ export interface Namespace extends Disposable {
  * is no namespace (one left of an unmounted namespace is an empty regular file) is refused with EINVAL.
  */
 export function openNamespace(path: string): Namespace {
-  const fd = openFile(path, "r", `open the network namespace ${path}`);
+  const fd = openFile(path, OPEN.READ, `open the network namespace ${path}`);
   let closed = false;
   const close = (): void => {
     if (!closed) closeFd(fd);
     closed = true;
   };
   try {
-    const stat = translate("fstat", `look at the network namespace ${path}`, () => fstatSync(fd));
+    const status = statFd(fd, `look at the network namespace ${path}`);
     // The empty file that is left of a namespace is a regular one too: only entering tells the two apart.
-    if (!stat.isFile()) throw new SysError("open", 22, `${path} is not a network namespace`);
-    return { fd, path, inode: stat.ino, close, [Symbol.dispose]: close };
+    if (!status.isRegular) throw new SysError("open", 22, `${path} is not a network namespace`);
+    return { fd, path, inode: status.inode, close, [Symbol.dispose]: close };
   } catch (error) {
     close();
     throw error;
@@ -81,6 +80,10 @@ function enter(namespace: Namespace): void {
 function comeBack(home: Namespace): void {
   const result = syscall("setns", home.fd, CLONE_NEWNET);
   if (result >= 0) return;
-  writeSync(2, `fatal: cannot return to the own network namespace (errno ${-result}); ending at once\n`);
-  process.kill(process.pid, "SIGKILL");
+  const message = `fatal: cannot return to the own network namespace (errno ${-result}); ending at once\n`;
+  try {
+    writeAll(2, message, "report a fatal error");
+  } finally {
+    process.kill(process.pid, "SIGKILL");
+  }
 }

@@ -1,5 +1,4 @@
-import { appendFileSync, mkdirSync, renameSync, statSync, unlinkSync } from "node:fs";
-import { dirname } from "node:path";
+import { closeFd, folderOf, makeFolder, OPEN, openFile, pathExists, statFd, writeAll } from "../sys/index.ts";
 
 export type Level = "debug" | "info" | "warning" | "error" | "none";
 
@@ -37,18 +36,13 @@ export function openLogger(options: LoggerOptions): Logger {
   const write = (level: Level, message: string, fields: Fields | undefined): void => {
     if (SEVERITY[level] < threshold) return;
     const line = formatLine(new Date(), level, process.pid, options.component, message, fields);
-    if (options.stderr ?? true) process.stderr.write(line);
+    if (options.stderr ?? true) writeQuietly(line);
     if (!options.file || fileFailed) return;
     try {
-      rotate(options.file.path, line.length, options.file);
-      appendFileSync(options.file.path, line, { mode: 0o644 });
+      append(options.file, line);
     } catch (error) {
-      if (isMissing(error) && tryMakeFolder(options.file.path)) {
-        appendFileSync(options.file.path, line, { mode: 0o644 });
-        return;
-      }
       fileFailed = true;
-      process.stderr.write(`cannot write the log file ${options.file.path}: ${(error as Error).message}\n`);
+      writeQuietly(`cannot write the log file ${options.file.path}: ${(error as Error).message}\n`);
     }
   };
   return {
@@ -80,29 +74,40 @@ export function formatLine(
   return `${line}\n`;
 }
 
-/** Shifts path → path.1 → … → path.N when the next line would pass the limit; drops what is too many or too old. */
-function rotate(path: string, adding: number, limit: { maxBytes: number; maxFiles: number; maxAgeDays: number }): void {
-  if (limit.maxBytes <= 0) return;
-  const stat = statSync(path, { throwIfNoEntry: false });
-  if (!stat || stat.size + adding <= limit.maxBytes) return;
-  const oldest = Date.now() - limit.maxAgeDays * 86_400_000;
-  for (let index = Math.max(1, limit.maxFiles); index >= 1; index--) {
-    const from = index === 1 ? path : `${path}.${index - 1}`;
-    const old = statSync(from, { throwIfNoEntry: false });
-    if (!old) continue;
-    if (index > 1 && limit.maxAgeDays > 0 && old.mtimeMs < oldest) unlinkSync(from);
-    else renameSync(from, `${path}.${index}`);
+/** Standard error may be closed or a broken pipe: a log line is never worth failing for. */
+function writeQuietly(line: string): void {
+  try {
+    writeAll(2, line, "write to standard error");
+  } catch {}
+}
+
+function append(file: NonNullable<LoggerOptions["file"]>, line: string): void {
+  const purpose = `write ${file.path}`;
+  const open = () => openFile(file.path, OPEN.WRITE | OPEN.APPEND | OPEN.CREATE, purpose, 0o644);
+  const folder = folderOf(file.path);
+  if (!pathExists(folder)) makeFolder(folder);
+  let fd = open();
+  try {
+    if (file.maxBytes > 0 && statFd(fd, purpose).length + line.length > file.maxBytes) {
+      rotate(file);
+      closeFd(fd);
+      fd = open();
+    }
+    writeAll(fd, line, purpose);
+  } finally {
+    closeFd(fd);
   }
 }
 
-function isMissing(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === "ENOENT";
-}
-
-function tryMakeFolder(path: string): boolean {
-  try {
-    return mkdirSync(dirname(path), { recursive: true }) !== undefined;
-  } catch {
-    return false;
+/** Shifts path → path.1 → … → path.N; drops what is too many or too old. Rare enough for node:fs. */
+function rotate({ path, maxFiles, maxAgeDays }: NonNullable<LoggerOptions["file"]>): void {
+  const { renameSync, statSync, unlinkSync } = process.getBuiltinModule("node:fs");
+  const oldest = Date.now() - maxAgeDays * 86_400_000;
+  for (let index = Math.max(1, maxFiles); index >= 1; index--) {
+    const from = index === 1 ? path : `${path}.${index - 1}`;
+    const old = statSync(from, { throwIfNoEntry: false });
+    if (!old) continue;
+    if (index > 1 && maxAgeDays > 0 && old.mtimeMs < oldest) unlinkSync(from);
+    else renameSync(from, `${path}.${index}`);
   }
 }

@@ -28,7 +28,7 @@ import {
   SysError,
   writeSysctl,
 } from "../sys/index.ts";
-import { findHostEnd, findLink, isGone, judge, markOf, openPodSide, ownerOf } from "./ownership.ts";
+import { findHostEnd, findLink, isGone, judge, markOf, openPodSide, ownerOf, UNFINISHED } from "./ownership.ts";
 import { type PodInterface, type PodInterfacePlan, VethError } from "./plan.ts";
 import {
   GATEWAY,
@@ -104,6 +104,7 @@ function makePair(plan: PodInterfacePlan, host: Netlink, pod: Namespace, notes: 
       peerNetnsFd: pod.fd,
       mtu: plan.mtu,
       queues: plan.numQueues,
+      group: UNFINISHED,
       ...(mac && { mac }),
       ...(plan.mac && { peerMac: plan.mac }),
     });
@@ -235,7 +236,7 @@ function bringUpHost(plan: PodInterfacePlan, host: Netlink, made: LinkInfo, host
   const { index } = made;
   const { v4, v6 } = versionsOf(plan);
   const settings: Request<unknown>[] = [
-    linkSet({ index }, { alias: markOf(plan.owner), ...(v4 && { inetConf: HOST_INET_CONF }) }),
+    linkSet({ index }, { alias: markOf(plan.owner), group: 0, ...(v4 && { inetConf: HOST_INET_CONF }) }),
   ];
   // The kernel would wait for a random part of 0.8 s before it answers for the gateway.
   if (v4) settings.push(neighbourTableSet(index, 4, { proxyDelay: 0 }));

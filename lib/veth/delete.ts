@@ -1,6 +1,16 @@
 import { type LinkInfo, linkDelete, linkDeleteGroup, linkSet, type Netlink, openNetlink } from "../netlink/index.ts";
 import { currentNamespace, lockFileSync, type Namespace, openNamespace, SysError } from "../sys/index.ts";
-import { CONDEMNED, findHostEnd, findLink, isGone, judge, openPodSide, ownerOf, type PodSide } from "./ownership.ts";
+import {
+  CONDEMNED,
+  findHostEnd,
+  findLink,
+  isGone,
+  judge,
+  openPodSide,
+  ownerOf,
+  type PodSide,
+  UNFINISHED,
+} from "./ownership.ts";
 import { type DeleteOutcome, type DeletePlan, VethError } from "./plan.ts";
 
 const LOCK_TIMEOUT = 10_000;
@@ -19,7 +29,8 @@ export function deletePodInterface(plan: DeletePlan): DeleteOutcome {
   using host = openNetlink(plan.hostNetns);
   try {
     const named = findLink(host, { name: plan.hostInterface });
-    const marked = named && (named.group === CONDEMNED || ownerOf(named) === plan.owner);
+    const unfinished = plan.owner === "" && named?.group === UNFINISHED;
+    const marked = named && (named.group === CONDEMNED || unfinished || ownerOf(named) === plan.owner);
     // The usual case ends here: the mark says it all, and the pod need not be entered.
     const found = marked ? { link: named } : findElsewhere(plan, host, named, notes);
     if (!found.link) return { result: found.foreign ? "foreign" : "absent", notes, kernelDeletions: 0 };

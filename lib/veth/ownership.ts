@@ -22,6 +22,12 @@ const MARK = "calico:";
  */
 export const CONDEMNED = 0xca11de1;
 
+/**
+ * The group of interfaces that are being made: the kernel takes a group at creation, and no alias. It is left in the same
+ * message that sets the mark, so an interface that stays in it is one whose maker died in between.
+ */
+export const UNFINISHED = 0xca11de2;
+
 export function markOf(owner: string): string {
   return MARK + owner;
 }

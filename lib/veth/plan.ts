@@ -63,7 +63,7 @@ export interface DeletePlan {
   readonly netns?: string;
   readonly containerInterface: string;
   readonly hostInterface: string;
-  /** The same text as in {@link PodInterfacePlan.owner}. */
+  /** The same text as in {@link PodInterfacePlan.owner}; "" for an interface whose maker died before it was marked. */
   readonly owner: string;
   /**
    * A file that may be locked while interfaces are deleted, so that deletions that arrive together share the kernel's
@@ -111,6 +111,7 @@ export interface Finding {
 export interface ListedPodInterface {
   readonly name: string;
   readonly index: number;
+  /** "" when its maker died before it was marked: then only records can tell whose it was. */
   readonly owner: string;
   readonly up: boolean;
   /** A deletion has been asked for and is under way, or was cut short. */

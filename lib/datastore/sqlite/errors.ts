@@ -1,5 +1,4 @@
-import { statfsSync } from "node:fs";
-import { dirname } from "node:path";
+import { folderOf } from "../../sys/index.ts";
 import { DatastoreError, type DatastoreErrorCode } from "../errors.ts";
 
 /** What SQLite answers, as a code of ours and what would help. */
@@ -27,7 +26,7 @@ export function sqliteError(file: string, error: unknown): DatastoreError {
   const code = textField(error, "code");
   const message = error instanceof Error ? error.message : String(error);
   // The index beside the log (-shm) grows through a memory map, and SQLite calls a disk without room an I/O error there.
-  if (code.startsWith("SQLITE_IOERR") && isOutOfRoom(dirname(file)))
+  if (code.startsWith("SQLITE_IOERR") && isOutOfRoom(folderOf(file)))
     return new DatastoreError("FULL", `sqlite ${file}: no room on the disk (${message})`, { cause: error });
   for (const [pattern, meaning, remedy] of MEANINGS)
     if (pattern.test(code))
@@ -42,7 +41,7 @@ export function sqliteError(file: string, error: unknown): DatastoreError {
 /** Not a whole step of the -shm file (32 KiB) is left. */
 function isOutOfRoom(folder: string): boolean {
   try {
-    const { bavail, bsize } = statfsSync(folder);
+    const { bavail, bsize } = process.getBuiltinModule("node:fs").statfsSync(folder);
     return bavail * bsize < 32_768;
   } catch {
     return false;

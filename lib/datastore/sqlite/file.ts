@@ -1,17 +1,5 @@
 import { Database } from "bun:sqlite";
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from "node:fs";
-import { dirname } from "node:path";
-import { lockFileSync } from "../../sys/index.ts";
+import { folderOf, lockFileSync, makeFolder, pathExists } from "../../sys/index.ts";
 import { DatastoreError } from "../errors.ts";
 
 /** "CALI": marks the file as ours, so that another program's database is never written to. */
@@ -55,10 +43,11 @@ export const lockPath = (file: string): string => `${file}-lock`;
  * another name and then renamed, so a process that is killed half-way leaves nothing that looks like a datastore.
  */
 export function createFile(file: string, timeout: number): void {
-  const folder = dirname(file);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const { chmodSync, closeSync, openSync, renameSync, rmSync } = files();
+  const folder = folderOf(file);
+  if (!pathExists(folder)) makeFolder(folder, 0o700);
   using _lock = lockFileSync(lockPath(file), { timeout });
-  if (existsSync(file)) return;
+  if (pathExists(file)) return;
   const draft = `${file}-new`;
   for (const leftover of [draft, `${draft}-wal`, `${draft}-shm`, `${draft}-journal`]) rmSync(leftover, { force: true });
   // A -wal file without its database is the rest of one that was removed: it must not be replayed into the new one.
@@ -89,14 +78,18 @@ export function checkFile(file: string, database: Database): void {
       "CONFIG",
       `sqlite ${file}: has layout ${found.version}, this version reads layout ${SCHEMA_VERSION}: use the version that wrote it`,
     );
-  const what = statSync(file).size === 0 ? "is empty" : "is not a datastore of Calico";
+  const what = files().statSync(file).size === 0 ? "is empty" : "is not a datastore of Calico";
   throw new DatastoreError(
     "CORRUPT",
     `sqlite ${file}: ${what}: restore it from a copy, or name another file; it was not changed`,
   );
 }
 
+/** Making a datastore is rare; opening one, which every plugin does, must not load node:fs. */
+const files = () => process.getBuiltinModule("node:fs");
+
 function sync(path: string): void {
+  const { closeSync, fsyncSync, openSync } = files();
   const fd = openSync(path, "r");
   try {
     fsyncSync(fd);
