@@ -5,6 +5,7 @@ import { DatastoreError, type Operation } from "../datastore/index.ts";
 import { addressText, attributesAt, cleanHandle, release, sequenceOf } from "./block.ts";
 import { asRead, type Context, commit, createOp, isRace, PartialCommit, retrying, updateOp } from "./context.ts";
 import { lowerHandle } from "./counts.ts";
+import { increment } from "./handle.ts";
 import { cidrOf, readBlock } from "./reads.ts";
 import type { AssignedAddress } from "./types.ts";
 
@@ -74,11 +75,10 @@ function blockOperation(block: IPAMBlock): Operation {
 
 function handleOperations({ portions, handleId, handle, recount }: Grant): Operation[] {
   if (handleId === undefined || portions.length === 0) return [];
-  const counts = new Map(recount ?? Object.entries(handle?.spec.block ?? {}));
-  for (const { block, fresh } of portions) {
-    if (fresh.length > 0) counts.set(block.spec.cidr, (counts.get(block.spec.cidr) ?? 0) + fresh.length);
-  }
-  const block = Object.fromEntries([...counts].filter(([, count]) => count > 0));
+  const counted = recount ? Object.fromEntries(recount) : handle?.spec.block;
+  const spec = { handleID: handleId, block: { ...counted }, deleted: false };
+  for (const { block, fresh } of portions) increment(spec, block.spec.cidr, fresh.length);
+  const block = Object.fromEntries(Object.entries(spec.block).filter(([, count]) => count > 0));
   if (!handle) return Object.keys(block).length > 0 ? [createOp(IPAMHandle, newIPAMHandle(handleId, block))] : [];
   // Written also when its counts stay the same: a release that is under way has read it, and must not delete it now.
   return [updateOp(IPAMHandle, { ...handle, spec: { ...handle.spec, block } })];

@@ -6,7 +6,8 @@
  *
  * Data flow: configuration, pools, reservations, affinities and the handle are read in one round, the blocks in a
  * second; `block.ts`, `pools.ts`, `candidates.ts`, `reservations.ts`, `handle.ts` and `affinity.ts` decide without
- * effects; `assign.ts`, `claim.ts` and `release.ts` write. Handle, block and what the caller adds go into one batch:
+ * effects; `assign.ts` (with `search.ts` for new blocks and `grant.ts` for the commit), `given.ts`, `claim.ts` and
+ * `release.ts` write. Handle, block and what the caller adds go into one batch:
  * one commit where the datastore has transactions, elsewhere in that order and undone on failure. A conflict means
  * that somebody was faster: what conflicted is read again and decided anew.
  *

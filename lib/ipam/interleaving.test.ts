@@ -10,7 +10,7 @@ import {
   seeded,
   uninterrupted,
   type World,
-} from "./interleaving.ts";
+} from "./interleaving.suite.ts";
 import { addNode, addPool } from "./testing.ts";
 
 /** Three nodes; the first assignments of a scenario are made before the others begin. */

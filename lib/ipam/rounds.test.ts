@@ -3,8 +3,8 @@ import { IPAMBlock, newIPAMBlock } from "../api/ipamblock.ts";
 import type { IPPoolSpec } from "../api/ippool.ts";
 import { MemoryData, memoryClient, type StoreOperation } from "../datastore/testing.ts";
 import { formatCidr, parseCidr, subnetAt } from "../ip/index.ts";
+import { createExtra } from "./fixture.suite.ts";
 import { createIpam } from "./ipam.ts";
-import { createExtra } from "./suite.ts";
 import { addNode, addPool } from "./testing.ts";
 
 /** A cluster whose operations are counted, and how many keys they touched. */
