@@ -6,7 +6,14 @@ export default defineConfig({
   test: {
     pool: "forks",
     projects: [
-      { test: { name: "unit", include: ["lib/**/*.test.ts", "cmd/**/*.test.ts", "scripts/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 } },
+      {
+        test: {
+          name: "unit",
+          include: ["lib/**/*.test.ts", "cmd/**/*.test.ts", "scripts/**/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
       {
         test: {
           name: "conformance",
