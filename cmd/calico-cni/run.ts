@@ -1,4 +1,5 @@
 import { lazyPlugin, type Plugin, runPlugin } from "../../lib/cni/index.ts";
+import { endProcess } from "../../lib/sys/index.ts";
 import { processIo } from "./stdio.ts";
 
 /**
@@ -15,6 +16,6 @@ export async function runAndEnd(
     return (await load()).plugin;
   });
   const status = await runPlugin(plugin, processIo(env));
-  if (loaded) (await import("../../lib/sys/index.ts")).endProcess(status);
+  if (loaded) endProcess(status);
   return status;
 }

@@ -1,22 +1,30 @@
-import type { Kind } from "./kind.ts";
+import type { Columns, Kind } from "./kind.ts";
 import { API_VERSION, type Ref, type Resource } from "./meta.ts";
 import { affinityName, hostnameHash } from "./names.ts";
 import * as s from "./schema.ts";
 
-const spec = s.object({
-  state: s.withDefault(
-    s.oneOf(["confirmed", "pending", "pendingDeletion"], {
-      doc: "pending while the block is being written, confirmed when it is the owner's, pendingDeletion while it is given up.",
+const spec = s.lazy(() =>
+  s.object({
+    state: s.withDefault(
+      s.oneOf(["confirmed", "pending", "pendingDeletion"], {
+        doc: "pending while the block is being written, confirmed when it is the owner's, pendingDeletion while it is given up.",
+      }),
+      "confirmed",
+    ),
+    node: s.string({
+      doc: "The owner: a node, or a name such as load-balancer when the type is virtual.",
+      minLength: 1,
     }),
-    "confirmed",
-  ),
-  node: s.string({ doc: "The owner: a node, or a name such as load-balancer when the type is virtual.", minLength: 1 }),
-  type: s.withDefault(s.oneOf(["host", "virtual"], { doc: "What kind of owner." }), "host"),
-  cidr: s.string({ doc: "The block.", format: "cidr" }),
-  deleted: s.withDefault(s.boolean({ doc: "Set just before the object is deleted; it then counts as absent." }), false),
-});
+    type: s.withDefault(s.oneOf(["host", "virtual"], { doc: "What kind of owner." }), "host"),
+    cidr: s.string({ doc: "The block.", format: "cidr" }),
+    deleted: s.withDefault(
+      s.boolean({ doc: "Set just before the object is deleted; it then counts as absent." }),
+      false,
+    ),
+  }),
+);
 
-export type BlockAffinitySpec = s.Infer<typeof spec>;
+export type BlockAffinitySpec = s.Infer<ReturnType<typeof spec>>;
 export type BlockAffinity = Resource<"BlockAffinity", BlockAffinitySpec>;
 
 /** Says that a block belongs to a node, and in which phase of the claim it is. */
@@ -27,19 +35,23 @@ export const BlockAffinity: Kind<BlockAffinity> = {
   namespaced: false,
   aliases: ["affinity", "affinities"],
   doc: "Says that a block belongs to a node, and in which phase of the claim it is.",
-  spec,
+  get spec() {
+    return spec();
+  },
   managed: true,
   check(affinity) {
     if (!affinity.spec.deleted) return [];
     return [{ path: "spec.deleted", value: true, message: "must be false; delete the object instead" }];
   },
-  columns: [
-    { title: "NAME", value: (affinity) => affinity.metadata.name },
-    { title: "CIDR", value: (affinity) => affinity.spec.cidr },
-    { title: "NODE", value: (affinity) => affinity.spec.node },
-    { title: "TYPE", value: (affinity) => affinity.spec.type },
-    { title: "STATE", wide: true, value: (affinity) => affinity.spec.state },
-  ],
+  get columns(): Columns<BlockAffinity> {
+    return [
+      { title: "NAME", value: (affinity) => affinity.metadata.name },
+      { title: "CIDR", value: (affinity) => affinity.spec.cidr },
+      { title: "NODE", value: (affinity) => affinity.spec.node },
+      { title: "TYPE", value: (affinity) => affinity.spec.type },
+      { title: "STATE", wide: true, value: (affinity) => affinity.spec.state },
+    ];
+  },
 };
 
 /** What identifies an affinity. */

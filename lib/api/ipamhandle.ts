@@ -1,17 +1,22 @@
-import type { Kind } from "./kind.ts";
+import type { Columns, Kind } from "./kind.ts";
 import { API_VERSION, type Ref, type Resource } from "./meta.ts";
 import * as s from "./schema.ts";
 
-const spec = s.object({
-  handleID: s.string({ doc: "The handle: <network name>.<container id> for a pod.", minLength: 1 }),
-  block: s.withDefault(
-    s.map(s.integer({ min: 0 }), { doc: "CIDR of a block to the number of its addresses that the handle holds." }),
-    {},
-  ),
-  deleted: s.withDefault(s.boolean({ doc: "Set just before the object is deleted; it then counts as absent." }), false),
-});
+const spec = s.lazy(() =>
+  s.object({
+    handleID: s.string({ doc: "The handle: <network name>.<container id> for a pod.", minLength: 1 }),
+    block: s.withDefault(
+      s.map(s.integer({ min: 0 }), { doc: "CIDR of a block to the number of its addresses that the handle holds." }),
+      {},
+    ),
+    deleted: s.withDefault(
+      s.boolean({ doc: "Set just before the object is deleted; it then counts as absent." }),
+      false,
+    ),
+  }),
+);
 
-export type IPAMHandleSpec = s.Infer<typeof spec>;
+export type IPAMHandleSpec = s.Infer<ReturnType<typeof spec>>;
 export type IPAMHandle = Resource<"IPAMHandle", IPAMHandleSpec>;
 
 /** What one user of addresses holds, so that all of it can be released without searching the blocks. */
@@ -23,12 +28,16 @@ export const IPAMHandle: Kind<IPAMHandle> = {
   aliases: [],
   doc: "What one user of addresses holds, so that all of it can be released without searching the blocks.",
   names: "any",
-  spec,
+  get spec() {
+    return spec();
+  },
   managed: true,
-  columns: [
-    { title: "NAME", value: (handle) => handle.metadata.name },
-    { title: "ID", value: (handle) => handle.spec.handleID },
-  ],
+  get columns(): Columns<IPAMHandle> {
+    return [
+      { title: "NAME", value: (handle) => handle.metadata.name },
+      { title: "ID", value: (handle) => handle.spec.handleID },
+    ];
+  },
 };
 
 /** The handle of an ID. Names are lower case, IDs need not be. */

@@ -1,78 +1,93 @@
 import { type Cidr, cidrOverlaps, formatCidr, tryParseCidr } from "../ip/index.ts";
 import { parseSelector, SelectorError } from "../selector/index.ts";
 import { isMasked } from "./formats.ts";
-import type { Kind } from "./kind.ts";
+import type { Columns, Kind } from "./kind.ts";
 import { API_VERSION, type Resource } from "./meta.ts";
+import { isPlain } from "./plain.ts";
 import { completeResource } from "./resource.ts";
 import * as s from "./schema.ts";
 
+const MODES = ["Never", "Always", "CrossSubnet"] as const;
+const USES = ["Workload", "Tunnel", "LoadBalancer"] as const;
+const ASSIGNMENT_MODES = ["Automatic", "Manual"] as const;
+
 const mode = (what: string) =>
-  s.oneOf(["Never", "Always", "CrossSubnet"], {
+  s.oneOf(MODES, {
     doc: `When ${what} carries traffic to addresses of this pool: never, always, or only to nodes in other subnets.`,
   });
 
-const spec = s.object({
-  cidr: s.string({
-    doc: "The addresses of the pool.",
-    format: "cidr",
-    maxLength: 48,
-    immutable: "make a new pool, disable this one, and delete it when its addresses are free",
-  }),
-  vxlanMode: s.withDefault(mode("VXLAN"), "Never"),
-  ipipMode: s.withDefault(mode("IP-in-IP (IPv4 only)"), "Never"),
-  natOutgoing: s.optional(
-    s.boolean({ doc: "Masquerade what pods of this pool send to addresses outside of all pools." }),
-  ),
-  disabled: s.optional(s.boolean({ doc: "Assign no addresses from this pool." })),
-  disableBGPExport: s.optional(s.boolean({ doc: "Do not announce this pool's routes over BGP." })),
-  blockSize: s.computed(
-    s.integer({
-      doc: "Prefix length of the blocks that nodes claim: 20-32 for IPv4, 116-128 for IPv6.",
-      min: 0,
-      max: 128,
+const spec = s.lazy(() =>
+  s.object({
+    cidr: s.string({
+      doc: "The addresses of the pool.",
+      format: "cidr",
+      maxLength: 48,
       immutable: "make a new pool, disable this one, and delete it when its addresses are free",
     }),
-    "26 for IPv4, 122 for IPv6",
-  ),
-  nodeSelector: s.withDefault(
-    s.string({ doc: "The nodes that may assign from this pool.", format: "selector", maxLength: 1024 }),
-    "all()",
-  ),
-  namespaceSelector: s.optional(
-    s.string({ doc: "The namespaces whose pods may get addresses of this pool.", format: "selector", maxLength: 1024 }),
-  ),
-  allowedUses: s.withDefault(
-    s.array(s.oneOf(["Workload", "Tunnel", "LoadBalancer"]), {
-      doc: "What addresses of this pool may be used for.",
-      maxItems: 10,
-      unique: true,
-    }),
-    ["Workload", "Tunnel"],
-  ),
-  assignmentMode: s.withDefault(
-    s.oneOf(["Automatic", "Manual"], { doc: "Manual: only for requests that name this pool or one of its addresses." }),
-    "Automatic",
-  ),
-});
-
-const status = s.object({
-  conditions: s.optional(
-    s.array(
-      s.object({
-        type: s.string({ doc: "What the condition is about: Allocatable." }),
-        status: s.oneOf(["True", "False", "Unknown"], { doc: "Whether it holds." }),
-        reason: s.withDefault(s.string({ doc: "OK, CIDROverlap, Terminating or PoolDisabled." }), ""),
-        message: s.withDefault(s.string({ doc: "The reason, for people." }), ""),
-        lastTransitionTime: s.optional(s.string({ doc: "When `status` last changed.", format: "date-time" })),
-        observedGeneration: s.optional(s.integer({ doc: "The generation of the pool that was looked at." })),
-      }),
-      { doc: "What is true of the pool at present." },
+    vxlanMode: s.withDefault(mode("VXLAN"), "Never"),
+    ipipMode: s.withDefault(mode("IP-in-IP (IPv4 only)"), "Never"),
+    natOutgoing: s.optional(
+      s.boolean({ doc: "Masquerade what pods of this pool send to addresses outside of all pools." }),
     ),
-  ),
-});
+    disabled: s.optional(s.boolean({ doc: "Assign no addresses from this pool." })),
+    disableBGPExport: s.optional(s.boolean({ doc: "Do not announce this pool's routes over BGP." })),
+    blockSize: s.computed(
+      s.integer({
+        doc: "Prefix length of the blocks that nodes claim: 20-32 for IPv4, 116-128 for IPv6.",
+        min: 0,
+        max: 128,
+        immutable: "make a new pool, disable this one, and delete it when its addresses are free",
+      }),
+      "26 for IPv4, 122 for IPv6",
+    ),
+    nodeSelector: s.withDefault(
+      s.string({ doc: "The nodes that may assign from this pool.", format: "selector", maxLength: 1024 }),
+      "all()",
+    ),
+    namespaceSelector: s.optional(
+      s.string({
+        doc: "The namespaces whose pods may get addresses of this pool.",
+        format: "selector",
+        maxLength: 1024,
+      }),
+    ),
+    allowedUses: s.withDefault(
+      s.array(s.oneOf(USES), {
+        doc: "What addresses of this pool may be used for.",
+        maxItems: 10,
+        unique: true,
+      }),
+      ["Workload", "Tunnel"],
+    ),
+    assignmentMode: s.withDefault(
+      s.oneOf(ASSIGNMENT_MODES, {
+        doc: "Manual: only for requests that name this pool or one of its addresses.",
+      }),
+      "Automatic",
+    ),
+  }),
+);
 
-export type IPPoolSpec = s.Infer<typeof spec>;
-export type IPPoolStatus = s.Infer<typeof status>;
+const status = s.lazy(() =>
+  s.object({
+    conditions: s.optional(
+      s.array(
+        s.object({
+          type: s.string({ doc: "What the condition is about: Allocatable." }),
+          status: s.oneOf(["True", "False", "Unknown"], { doc: "Whether it holds." }),
+          reason: s.withDefault(s.string({ doc: "OK, CIDROverlap, Terminating or PoolDisabled." }), ""),
+          message: s.withDefault(s.string({ doc: "The reason, for people." }), ""),
+          lastTransitionTime: s.optional(s.string({ doc: "When `status` last changed.", format: "date-time" })),
+          observedGeneration: s.optional(s.integer({ doc: "The generation of the pool that was looked at." })),
+        }),
+        { doc: "What is true of the pool at present." },
+      ),
+    ),
+  }),
+);
+
+export type IPPoolSpec = s.Infer<ReturnType<typeof spec>>;
+export type IPPoolStatus = s.Infer<ReturnType<typeof status>>;
 export type IPPool = Resource<"IPPool", IPPoolSpec, IPPoolStatus>;
 
 /** Addresses from which workloads and tunnels get theirs, and how traffic to them travels. */
@@ -83,8 +98,35 @@ export const IPPool: Kind<IPPool> = {
   namespaced: false,
   aliases: ["ipp", "ipps", "pool", "pools"],
   doc: "Addresses from which workloads and tunnels get theirs, and how traffic to them travels.",
-  spec,
-  status,
+  get spec() {
+    return spec();
+  },
+  get status() {
+    return status();
+  },
+  // A pool with its defaults, as it is stored.
+  isPlain(pool, stored) {
+    const looks = {
+      cidr: "cidr",
+      vxlanMode: { oneOf: MODES },
+      ipipMode: { oneOf: MODES },
+      natOutgoing: "boolean",
+      disabled: "boolean",
+      disableBGPExport: "boolean",
+      blockSize: "integer",
+      nodeSelector: "selector",
+      namespaceSelector: "selector",
+      allowedUses: ["text"],
+      assignmentMode: { oneOf: ASSIGNMENT_MODES },
+    } as const;
+    if (!stored || !isPlain(pool, looks, stored)) return false;
+    const { cidr, vxlanMode, ipipMode, blockSize, nodeSelector, allowedUses, assignmentMode } =
+      pool as Partial<IPPoolSpec>;
+    if (!cidr || !vxlanMode || !ipipMode || blockSize === undefined || !nodeSelector || !assignmentMode) return false;
+    if (!allowedUses || allowedUses.length === 0) return false;
+    for (const use of allowedUses) if (!USES.includes(use)) return false;
+    return true;
+  },
   complete(pool) {
     const cidr = typeof pool.spec.cidr === "string" ? tryParseCidr(pool.spec.cidr) : undefined;
     if (!cidr) return;
@@ -110,17 +152,19 @@ export const IPPool: Kind<IPPool> = {
     const message = "cannot change from LoadBalancer to Workload or Tunnel; make another pool";
     return [{ path: "spec.allowedUses", value: pool.spec.allowedUses, message }];
   },
-  columns: [
-    { title: "NAME", value: (pool) => pool.metadata.name },
-    { title: "CIDR", value: (pool) => pool.spec.cidr },
-    { title: "NAT", wide: true, value: (pool) => String(pool.spec.natOutgoing ?? false) },
-    { title: "IPIPMODE", wide: true, value: (pool) => pool.spec.ipipMode },
-    { title: "VXLANMODE", wide: true, value: (pool) => pool.spec.vxlanMode },
-    { title: "DISABLED", wide: true, value: (pool) => String(pool.spec.disabled ?? false) },
-    { title: "DISABLEBGPEXPORT", wide: true, value: (pool) => String(pool.spec.disableBGPExport ?? false) },
-    { title: "SELECTOR", value: (pool) => pool.spec.nodeSelector },
-    { title: "ASSIGNMENTMODE", wide: true, value: (pool) => pool.spec.assignmentMode },
-  ],
+  get columns(): Columns<IPPool> {
+    return [
+      { title: "NAME", value: (pool) => pool.metadata.name },
+      { title: "CIDR", value: (pool) => pool.spec.cidr },
+      { title: "NAT", wide: true, value: (pool) => String(pool.spec.natOutgoing ?? false) },
+      { title: "IPIPMODE", wide: true, value: (pool) => pool.spec.ipipMode },
+      { title: "VXLANMODE", wide: true, value: (pool) => pool.spec.vxlanMode },
+      { title: "DISABLED", wide: true, value: (pool) => String(pool.spec.disabled ?? false) },
+      { title: "DISABLEBGPEXPORT", wide: true, value: (pool) => String(pool.spec.disableBGPExport ?? false) },
+      { title: "SELECTOR", value: (pool) => pool.spec.nodeSelector },
+      { title: "ASSIGNMENTMODE", wide: true, value: (pool) => pool.spec.assignmentMode },
+    ];
+  },
 };
 
 const LINK_LOCAL: readonly Cidr[] = [

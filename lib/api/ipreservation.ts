@@ -1,17 +1,19 @@
-import type { Kind } from "./kind.ts";
+import type { Columns, Kind } from "./kind.ts";
 import { API_VERSION, type Resource } from "./meta.ts";
 import * as s from "./schema.ts";
 
-const spec = s.object({
-  reservedCIDRs: s.optional(
-    s.array(s.string({ format: "cidr-or-ip" }), {
-      doc: "Addresses that are not assigned automatically, as CIDRs.",
-      unique: true,
-    }),
-  ),
-});
+const spec = s.lazy(() =>
+  s.object({
+    reservedCIDRs: s.optional(
+      s.array(s.string({ format: "cidr-or-ip" }), {
+        doc: "Addresses that are not assigned automatically, as CIDRs.",
+        unique: true,
+      }),
+    ),
+  }),
+);
 
-export type IPReservationSpec = s.Infer<typeof spec>;
+export type IPReservationSpec = s.Infer<ReturnType<typeof spec>>;
 export type IPReservation = Resource<"IPReservation", IPReservationSpec>;
 
 /** Addresses that IPAM must not assign on its own. Addresses that are in use already stay in use. */
@@ -22,11 +24,15 @@ export const IPReservation: Kind<IPReservation> = {
   namespaced: false,
   aliases: ["reservation", "reservations"],
   doc: "Addresses that IPAM must not assign on its own. Addresses that are in use already stay in use.",
-  spec,
-  columns: [
-    { title: "NAME", value: (reservation) => reservation.metadata.name },
-    { title: "CIDRS", wide: true, value: (reservation) => shortened(reservation.spec.reservedCIDRs ?? []) },
-  ],
+  get spec() {
+    return spec();
+  },
+  get columns(): Columns<IPReservation> {
+    return [
+      { title: "NAME", value: (reservation) => reservation.metadata.name },
+      { title: "CIDRS", wide: true, value: (reservation) => shortened(reservation.spec.reservedCIDRs ?? []) },
+    ];
+  },
 };
 
 /** How long the list in a table may be, in characters. */

@@ -4,7 +4,7 @@ import type { Problem, Schema } from "./schema.ts";
 /**
  * The one definition of a kind. Types, defaults, validation, command-line tables and (later) CRD YAML, OpenAPI and
  * reference pages all come from it, so that adding a kind is adding one file that exports one of these, and one line
- * in `registry.ts`.
+ * in `registry.ts`. Schemas and columns are getters: a plugin loads kinds of which it needs the name and little else.
  */
 export interface Kind<R extends Resource = Resource> {
   readonly kind: R["kind"];
@@ -24,6 +24,11 @@ export interface Kind<R extends Resource = Resource> {
   readonly singleton?: string;
   /** How names are checked: as DNS-1123 subdomains (absent), as DNS-1123 labels, or only for what breaks keys. */
   readonly names?: "label-name" | "any";
+  /**
+   * A first look at a spec: true only when it is complete and the schema would find nothing wrong with it, so that the schema need not
+   * even be built. False says nothing. For the kinds that a plugin reads; see `plain.ts`.
+   */
+  isPlain?(spec: unknown, stored: boolean): boolean;
   /** Fills in what depends on other fields. Changes the resource; called after the schema's defaults. */
   complete?(resource: R): void;
   /** Rules across fields that a schema cannot say; called with defaults applied, after the schema found no problem. */
@@ -35,8 +40,10 @@ export interface Kind<R extends Resource = Resource> {
   /** The order of `calicoctl get`; by name when absent. */
   compare?(a: R, b: R): number;
   /** Columns of `calicoctl get`: the plain ones, and what `-o wide` adds. */
-  readonly columns: readonly Column<R>[];
+  readonly columns: Columns<R>;
 }
+
+export type Columns<R extends Resource> = readonly Column<R>[];
 
 /** One column of a table. */
 export interface Column<R extends Resource> {

@@ -81,7 +81,7 @@ export function containerInterfaceName(containerId: string, prefix = "cali"): st
 
 /** 192.168.0.0/26 -> 192-168-0-0-26; fd00::/122 -> fd00---122. The text must be canonical. */
 export function cidrName(cidr: string): string {
-  return cidr.replace(/[.:/]/g, "-");
+  return cidr.replaceAll(".", "-").replaceAll(":", "-").replaceAll("/", "-");
 }
 
 /** A Kubernetes name is shorter than this many characters. */

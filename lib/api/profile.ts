@@ -1,17 +1,20 @@
-import type { Kind } from "./kind.ts";
+import type { Columns, Kind } from "./kind.ts";
 import { API_VERSION, type Resource } from "./meta.ts";
-import { checkRules, rules } from "./rule.ts";
+import { isPlain } from "./plain.ts";
+import { arePlainRules, checkRules, rules } from "./rule.ts";
 import * as s from "./schema.ts";
 
-const spec = s.object({
-  ingress: rules("What may reach endpoints that refer to the profile."),
-  egress: rules("What endpoints that refer to the profile may reach."),
-  labelsToApply: s.optional(
-    s.map(s.string(), { doc: "Labels of endpoints that refer to the profile; their own labels win.", labels: true }),
-  ),
-});
+const spec = s.lazy(() =>
+  s.object({
+    ingress: rules("What may reach endpoints that refer to the profile."),
+    egress: rules("What endpoints that refer to the profile may reach."),
+    labelsToApply: s.optional(
+      s.map(s.string(), { doc: "Labels of endpoints that refer to the profile; their own labels win.", labels: true }),
+    ),
+  }),
+);
 
-export type ProfileSpec = s.Infer<typeof spec>;
+export type ProfileSpec = s.Infer<ReturnType<typeof spec>>;
 export type Profile = Resource<"Profile", ProfileSpec>;
 
 /** Labels and rules that endpoints inherit by naming the profile; on Kubernetes there is one a namespace and one a service account. */
@@ -22,15 +25,27 @@ export const Profile: Kind<Profile> = {
   namespaced: false,
   aliases: ["pro", "pros"],
   doc: "Labels and rules that endpoints inherit by naming the profile.",
-  spec,
+  get spec() {
+    return spec();
+  },
+  // What the plugin writes for a network.
+  isPlain(profile, stored) {
+    if (!stored || typeof profile !== "object" || profile === null) return false;
+    const { ingress = [], egress = [], ...others } = profile as Partial<ProfileSpec>;
+    return (
+      isPlain(others, { labelsToApply: { mapOf: "labels" } }, stored) && arePlainRules(ingress) && arePlainRules(egress)
+    );
+  },
   check: ({ spec }) => [
     ...checkRules(spec.ingress ?? [], "spec.ingress", "ingress"),
     ...checkRules(spec.egress ?? [], "spec.egress", "egress"),
   ],
-  columns: [
-    { title: "NAME", value: (profile) => profile.metadata.name },
-    { title: "LABELS", wide: true, value: (profile) => labelsText(profile.spec.labelsToApply ?? {}) },
-  ],
+  get columns(): Columns<Profile> {
+    return [
+      { title: "NAME", value: (profile) => profile.metadata.name },
+      { title: "LABELS", wide: true, value: (profile) => labelsText(profile.spec.labelsToApply ?? {}) },
+    ];
+  },
 };
 
 const labelsText = (labels: Readonly<Record<string, string>>): string =>

@@ -1,33 +1,37 @@
+import { formatProblem } from "./formats.ts";
 import type { Kind } from "./kind.ts";
 import { API_VERSION, type ObjectMeta, type Resource } from "./meta.ts";
+import { isPlain } from "./plain.ts";
 import * as s from "./schema.ts";
 
-const metadata = s.object({
-  name: s.string({ minLength: 1 }),
-  namespace: s.optional(s.string({ format: "label-name" })),
-  uid: s.optional(s.string()),
-  resourceVersion: s.optional(s.string()),
-  creationTimestamp: s.optional(s.string({ format: "date-time" })),
-  deletionTimestamp: s.optional(s.string({ format: "date-time" })),
-  deletionGracePeriodSeconds: s.optional(s.integer()),
-  generateName: s.optional(s.string()),
-  generation: s.optional(s.integer()),
-  labels: s.optional(s.map(s.string(), { labels: true })),
-  annotations: s.optional(s.map(s.string())),
-  ownerReferences: s.optional(
-    s.array(
-      s.object({
-        apiVersion: s.string(),
-        kind: s.string(),
-        name: s.string(),
-        uid: s.string(),
-        controller: s.optional(s.boolean()),
-        blockOwnerDeletion: s.optional(s.boolean()),
-      }),
+const metadata: () => s.Schema<ObjectMeta> = s.lazy(() =>
+  s.object({
+    name: s.string({ minLength: 1 }),
+    namespace: s.optional(s.string({ format: "label-name" })),
+    uid: s.optional(s.string()),
+    resourceVersion: s.optional(s.string()),
+    creationTimestamp: s.optional(s.string({ format: "date-time" })),
+    deletionTimestamp: s.optional(s.string({ format: "date-time" })),
+    deletionGracePeriodSeconds: s.optional(s.integer()),
+    generateName: s.optional(s.string()),
+    generation: s.optional(s.integer()),
+    labels: s.optional(s.map(s.string(), { labels: true })),
+    annotations: s.optional(s.map(s.string())),
+    ownerReferences: s.optional(
+      s.array(
+        s.object({
+          apiVersion: s.string(),
+          kind: s.string(),
+          name: s.string(),
+          uid: s.string(),
+          controller: s.optional(s.boolean()),
+          blockOwnerDeletion: s.optional(s.boolean()),
+        }),
+      ),
     ),
-  ),
-  finalizers: s.optional(s.array(s.string())),
-}) satisfies s.Schema<ObjectMeta>;
+    finalizers: s.optional(s.array(s.string())),
+  }),
+);
 
 /** All annotations of one object together, in bytes (Kubernetes). */
 const MAX_ANNOTATIONS = 256 * 1024;
@@ -35,10 +39,26 @@ const MAX_NAME = 253;
 
 type Json = Record<string, unknown>;
 
+/** {@link metadata} at first sight. */
+function isPlainMetadata(meta: unknown, stored: boolean): boolean {
+  const looks = {
+    name: "text",
+    namespace: "label-name",
+    uid: "text",
+    resourceVersion: "text",
+    creationTimestamp: "date-time",
+    generateName: "text",
+    labels: { mapOf: "labels" },
+    annotations: { mapOf: "texts" },
+  } as const;
+  return isPlain(meta, looks, stored) && Boolean((meta as Partial<ObjectMeta>).name);
+}
+
 /** Fills in the defaults of a resource, in place, and answers it. What has the wrong type is left for {@link checkResource}. */
 export function completeResource<R extends Resource>(kind: Kind<R>, resource: R): R {
-  resource.metadata = s.applyDefaults(metadata, resource.metadata) as ObjectMeta;
-  resource.spec = s.applyDefaults(kind.spec, resource.spec);
+  if (!isPlainMetadata(resource.metadata, true))
+    resource.metadata = s.applyDefaults(metadata(), resource.metadata) as ObjectMeta;
+  if (!kind.isPlain?.(resource.spec, true)) resource.spec = s.applyDefaults(kind.spec, resource.spec);
   if (kind.status && resource.status) s.applyDefaults(kind.status, resource.status);
   if (isObject(resource.spec)) kind.complete?.(resource);
   return resource;
@@ -53,12 +73,13 @@ export function checkResource<R extends Resource>(
   resource: R,
   options: s.ValidateOptions = {},
 ): s.Problem[] {
-  const problems = [
-    ...s.validate(metadata, resource.metadata, "metadata", options),
-    ...s.validate(kind.spec, resource.spec, "spec", options),
-  ];
+  const { stored = false } = options;
+  const problems: s.Problem[] = [];
+  if (!isPlainMetadata(resource.metadata, stored))
+    problems.push(...s.validate(metadata(), resource.metadata, "metadata", options));
+  if (!kind.isPlain?.(resource.spec, stored)) problems.push(...s.validate(kind.spec, resource.spec, "spec", options));
   if (kind.status && resource.status) problems.push(...s.validate(kind.status, resource.status, "status", options));
-  if (options.stored) return problems;
+  if (stored) return problems;
   if (isObject(resource.metadata)) problems.unshift(...checkMetadata(kind, resource.metadata));
   return problems.length === 0 ? (kind.check?.(resource) ?? []) : problems;
 }
@@ -108,7 +129,8 @@ function nameProblem(kind: Kind, name: string): string | undefined {
     const right = name.length <= MAX_NAME && !/[\0-\x20/]/.test(name);
     return right ? undefined : `must be at most ${MAX_NAME} characters without blanks and slashes`;
   }
-  return s.validate(s.string({ format: kind.names ?? "name" }), name, "")[0]?.message;
+  const means = formatProblem(kind.names ?? "name", name, false);
+  return means === undefined ? undefined : `must be ${means}`;
 }
 
 /** A resource of a kind that was found by its name. */

@@ -1,7 +1,10 @@
 import { tryParseAddress, tryParseCidr } from "../ip/index.ts";
 import { parseSelector, SelectorError } from "../selector/index.ts";
+import { isPlain } from "./plain.ts";
 import { hasPorts, protocolNumber } from "./protocol.ts";
 import * as s from "./schema.ts";
+
+const ACTIONS = ["Allow", "Deny", "Log", "Pass"] as const;
 
 const selector = (doc: string) => s.optional(s.string({ doc, format: "selector", maxLength: 1024 }));
 const nets = (doc: string) => s.optional(s.array(s.string({ format: "net" }), { doc, unique: true, maxItems: 256 }));
@@ -17,77 +20,94 @@ const icmp = (doc: string) =>
     ),
   );
 
-const entity = s.object({
-  nets: nets("Addresses in any of these networks."),
-  selector: selector("Endpoints and network sets whose labels match."),
-  namespaceSelector: selector("Only endpoints in namespaces whose labels match; global() for those in none."),
-  services: s.optional(
-    s.object(
-      {
-        name: s.optional(s.string({ doc: "Name of the Kubernetes service.", format: "name", maxLength: 253 })),
-        namespace: s.optional(
-          s.string({ doc: "Its namespace; absent: the policy's.", format: "name", maxLength: 253 }),
-        ),
-      },
-      { doc: "The endpoints, and ports, of a Kubernetes service." },
-    ),
-  ),
-  ports: ports("Any of these ports or ranges; needs a protocol that has ports."),
-  notNets: nets("Addresses in none of these networks."),
-  notSelector: selector("Not what this matches; unlike a negated selector it also matches what is no endpoint."),
-  notPorts: ports("None of these ports or ranges."),
-  serviceAccounts: s.optional(
-    s.object(
-      {
-        names: s.optional(s.array(s.string(), { doc: "Any of these service accounts.", unique: true })),
-        selector: selector("Service accounts whose labels match."),
-      },
-      { doc: "Pods that run as a matching service account." },
-    ),
-  ),
-});
-
-const rule = s.object({
-  action: s.oneOf(["Allow", "Deny", "Log", "Pass"], { doc: "What happens to packets that match." }),
-  ipVersion: s.optional(s.oneOfIntegers([4, 6], { doc: "Only packets of this IP version." })),
-  protocol: s.optional(s.intOrString("protocol", { doc: "Only packets of this protocol." })),
-  icmp: icmp("Only ICMP messages of this type and code."),
-  notProtocol: s.optional(s.intOrString("protocol", { doc: "Only packets of other protocols." })),
-  notICMP: icmp("Only ICMP messages of another type or code."),
-  source: s.optional(s.described(entity, "Where the packet comes from.")),
-  destination: s.optional(s.described(entity, "Where it goes to.")),
-  http: s.optional(
-    s.object(
-      {
-        methods: s.optional(s.array(s.string(), { doc: "Any of these HTTP methods.", maxItems: 20 })),
-        paths: s.optional(
-          s.array(
-            s.object({
-              exact: s.optional(s.string({ doc: "The path.", maxLength: 1024 })),
-              prefix: s.optional(s.string({ doc: "What the path begins with.", maxLength: 1024 })),
-            }),
-            { doc: "Any of these paths; each is exact or a prefix.", maxItems: 20 },
+const entity = s.lazy(() =>
+  s.object({
+    nets: nets("Addresses in any of these networks."),
+    selector: selector("Endpoints and network sets whose labels match."),
+    namespaceSelector: selector("Only endpoints in namespaces whose labels match; global() for those in none."),
+    services: s.optional(
+      s.object(
+        {
+          name: s.optional(s.string({ doc: "Name of the Kubernetes service.", format: "name", maxLength: 253 })),
+          namespace: s.optional(
+            s.string({ doc: "Its namespace; absent: the policy's.", format: "name", maxLength: 253 }),
           ),
-        ),
-      },
-      { doc: "Only HTTP requests that match." },
+        },
+        { doc: "The endpoints, and ports, of a Kubernetes service." },
+      ),
     ),
-  ),
-  metadata: s.optional(
-    s.object(
-      { annotations: s.optional(s.map(s.string(), { doc: "Keys and values, for people and tools." })) },
-      { doc: "Further information about the rule." },
+    ports: ports("Any of these ports or ranges; needs a protocol that has ports."),
+    notNets: nets("Addresses in none of these networks."),
+    notSelector: selector("Not what this matches; unlike a negated selector it also matches what is no endpoint."),
+    notPorts: ports("None of these ports or ranges."),
+    serviceAccounts: s.optional(
+      s.object(
+        {
+          names: s.optional(s.array(s.string(), { doc: "Any of these service accounts.", unique: true })),
+          selector: selector("Service accounts whose labels match."),
+        },
+        { doc: "Pods that run as a matching service account." },
+      ),
     ),
-  ),
-});
+  }),
+);
+
+const rule = s.lazy(() =>
+  s.object({
+    action: s.oneOf(ACTIONS, { doc: "What happens to packets that match." }),
+    ipVersion: s.optional(s.oneOfIntegers([4, 6], { doc: "Only packets of this IP version." })),
+    protocol: s.optional(s.intOrString("protocol", { doc: "Only packets of this protocol." })),
+    icmp: icmp("Only ICMP messages of this type and code."),
+    notProtocol: s.optional(s.intOrString("protocol", { doc: "Only packets of other protocols." })),
+    notICMP: icmp("Only ICMP messages of another type or code."),
+    source: s.optional(s.described(entity(), "Where the packet comes from.")),
+    destination: s.optional(s.described(entity(), "Where it goes to.")),
+    http: s.optional(
+      s.object(
+        {
+          methods: s.optional(s.array(s.string(), { doc: "Any of these HTTP methods.", maxItems: 20 })),
+          paths: s.optional(
+            s.array(
+              s.object({
+                exact: s.optional(s.string({ doc: "The path.", maxLength: 1024 })),
+                prefix: s.optional(s.string({ doc: "What the path begins with.", maxLength: 1024 })),
+              }),
+              { doc: "Any of these paths; each is exact or a prefix.", maxItems: 20 },
+            ),
+          ),
+        },
+        { doc: "Only HTTP requests that match." },
+      ),
+    ),
+    metadata: s.optional(
+      s.object(
+        { annotations: s.optional(s.map(s.string(), { doc: "Keys and values, for people and tools." })) },
+        { doc: "Further information about the rule." },
+      ),
+    ),
+  }),
+);
+
+/** Whether stored rules say no more than an action and selectors; see `plain.ts`. */
+export function arePlainRules(rules: unknown): boolean {
+  if (!Array.isArray(rules)) return false;
+  for (const rule of rules as unknown[]) {
+    if (typeof rule !== "object" || rule === null) return false;
+    const { action, source = {}, destination = {}, ...others } = rule as Partial<Rule>;
+    if (!action || !ACTIONS.includes(action) || Object.keys(others).length > 0) return false;
+    if (!isPlain(source, { selector: "selector" }, true) || !isPlain(destination, { selector: "selector" }, true))
+      return false;
+  }
+  return true;
+}
 
 /** Rules of one direction, in order; the first that matches decides. */
-export const rules = (doc: string) => s.optional(s.array(rule, { doc, maxItems: 1024 }));
+export const rules = (doc: string) => s.optional(s.array(rule(), { doc, maxItems: 1024 }));
 
 /** One rule of a policy or profile. */
-export type Rule = s.Infer<typeof rule>;
+export type Rule = s.Infer<ReturnType<typeof rule>>;
 /** What a rule says of the source or the destination. */
-export type EntityRule = s.Infer<typeof entity>;
+export type EntityRule = s.Infer<ReturnType<typeof entity>>;
 export type Action = Rule["action"];
 
 type Report = (path: string, value: unknown, message: string) => void;

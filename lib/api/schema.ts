@@ -1,7 +1,7 @@
 /**
  * A schema is plain data that says what a value looks like: its type, limits, default, documentation and units. The
  * TypeScript type of a kind is inferred from it, values are completed and checked by it, and CRD YAML, OpenAPI and the
- * reference pages are printed from it. Building one costs a few object literals, because every plugin run does it.
+ * reference pages are printed from it. Kinds build theirs on first use ({@link lazy}), because every plugin run loads them.
  *
  * Data flow: JSON or YAML -> {@link applyDefaults} (fills in, drops nulls, widens integers) -> {@link validate}.
  */
@@ -222,6 +222,18 @@ export const withDefault = <S extends Node>(schema: S, value: Infer<S>): Schema<
 
 /** A field whose default depends on other fields; the kind's `complete` fills it in. `how` is for the reference pages. */
 export const computed = <S extends Node>(schema: S, how: string): Schema<Infer<S>> => ({ ...schema, computed: how });
+
+/**
+ * A schema that is built when it is first asked for. Every kind's is: a plugin decodes a handful of kinds, and must not pay
+ * for the schemas of all that it could.
+ */
+export const lazy = <S extends Node>(build: () => S): (() => S) => {
+  let built: S | undefined;
+  return () => {
+    built ??= build();
+    return built;
+  };
+};
 
 /** The same schema with other documentation, for an object that is used in several places. */
 export const described = <S extends Node>(schema: S, doc: string): S => ({ ...schema, doc });

@@ -1,18 +1,20 @@
-import type { Kind } from "./kind.ts";
+import type { Columns, Kind } from "./kind.ts";
 import { API_VERSION, type Resource } from "./meta.ts";
 import * as s from "./schema.ts";
 
-const spec = s.object({
-  order: s.withDefault(s.number({ doc: "Tiers apply from the lowest order to the highest." }), 1_000_000),
-  defaultAction: s.withDefault(
-    s.oneOf(["Pass", "Deny"], {
-      doc: "What happens to packets of an endpoint that the tier's policies select but no rule matches.",
-    }),
-    "Deny",
-  ),
-});
+const spec = s.lazy(() =>
+  s.object({
+    order: s.withDefault(s.number({ doc: "Tiers apply from the lowest order to the highest." }), 1_000_000),
+    defaultAction: s.withDefault(
+      s.oneOf(["Pass", "Deny"], {
+        doc: "What happens to packets of an endpoint that the tier's policies select but no rule matches.",
+      }),
+      "Deny",
+    ),
+  }),
+);
 
-export type TierSpec = s.Infer<typeof spec>;
+export type TierSpec = s.Infer<ReturnType<typeof spec>>;
 export type Tier = Resource<"Tier", TierSpec>;
 
 /** The tiers that cannot be deleted, and what they must be (api/pkg/apis/projectcalico/v3/tier.go). */
@@ -30,7 +32,9 @@ export const Tier: Kind<Tier> = {
   namespaced: false,
   aliases: [],
   doc: "A stage of policies; tiers are walked in their order until one decides.",
-  spec,
+  get spec() {
+    return spec();
+  },
   names: "label-name",
   compare: (a, b) => a.spec.order - b.spec.order,
   check(tier) {
@@ -44,10 +48,12 @@ export const Tier: Kind<Tier> = {
         message: `must be ${builtIn[field]} in the tier ${builtIn.name}`,
       }));
   },
-  columns: [
-    { title: "NAME", value: (tier) => tier.metadata.name },
-    { title: "ORDER", value: (tier) => String(tier.spec.order) },
-  ],
+  get columns(): Columns<Tier> {
+    return [
+      { title: "NAME", value: (tier) => tier.metadata.name },
+      { title: "ORDER", value: (tier) => String(tier.spec.order) },
+    ];
+  },
 };
 
 /** The tiers that every datastore has, as they are first written, in the order in which upstream writes them. */

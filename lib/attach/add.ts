@@ -1,7 +1,7 @@
 import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { CniError, errorCode, type Invocation, type Result } from "../cni/index.ts";
 import type { Client, Operation } from "../datastore/index.ts";
-import { createIpam, type Ipam } from "../ipam/index.ts";
+import { type Assigned, createIpam, type Ipam } from "../ipam/index.ts";
 import { checkPodInterface, createPodInterface, deletePodInterface, VethError } from "../veth/index.ts";
 import {
   assignByPlugin,
@@ -66,10 +66,16 @@ export async function addAttachment(call: Invocation, host: Host): Promise<Resul
       pod: identity.pod && `${identity.namespace}/${identity.pod}`,
       endpoint: identity.endpointName,
       interface: identity.hostInterface,
-      addresses: result.ips.map((ip) => ip.address).join(","),
+      addresses: listOf(result),
     });
     return result;
   });
+}
+
+function listOf({ ips }: Result): string {
+  let text = "";
+  for (const { address } of ips) text += text === "" ? address : `,${address}`;
+  return text;
 }
 
 async function attach(work: Work): Promise<Result> {
@@ -119,9 +125,11 @@ async function attach(work: Work): Promise<Result> {
  * which its one host interface cannot serve. A Kubernetes pod is found by its name: the container may be a new sandbox.
  */
 function chooseExisting(identity: Identity, endpoints: readonly WorkloadEndpoint[]): WorkloadEndpoint | undefined {
-  const exact = endpoints.find((endpoint) => endpoint.metadata.name === identity.endpointName);
-  if (exact) return exact;
-  const other = endpoints.find((endpoint) => endpoint.spec.containerID === identity.containerId);
+  let other: WorkloadEndpoint | undefined;
+  for (const endpoint of endpoints) {
+    if (endpoint.metadata.name === identity.endpointName) return endpoint;
+    if (endpoint.spec.containerID === identity.containerId) other ??= endpoint;
+  }
   if (other) {
     throw new CniError(
       errorCode.taken,
@@ -203,9 +211,16 @@ async function assign(
     ...familiesWanted(call),
     pools4: ipv4Pools,
     pools6: ipv6Pools,
-    alsoWrite: ({ v4, v6 }) => alsoWrite([...v4, ...v6].map(({ address }) => address)),
+    alsoWrite: (assigned) => alsoWrite(addressesAssigned(assigned)),
   });
-  return [...assigned.v4, ...assigned.v6].map(({ address }) => address);
+  return addressesAssigned(assigned);
+}
+
+function addressesAssigned({ v4, v6 }: Assigned): string[] {
+  const addresses: string[] = [];
+  for (const { address } of v4) addresses.push(address);
+  for (const { address } of v6) addresses.push(address);
+  return addresses;
 }
 
 /** Makes the interface, unless it is there and right already. */

@@ -121,8 +121,10 @@ export function attributesOf(identity: Identity, host: Host): Attributes {
 
 /** "2024-10-19 20:50:00.035 +0000 UTC": what Go's Time.String prints, without trailing zeros of the fraction. */
 export function goTime(milliseconds: number): string {
-  const time = new Date(milliseconds).toISOString().replace("T", " ").replace("Z", "");
-  return `${time.replace(/\.?0+$/, "")} +0000 UTC`;
+  const iso = new Date(milliseconds).toISOString(); // 2024-10-19T20:50:00.035Z
+  let end = 23;
+  while (iso[end - 1] === "0" && end > 20) end--;
+  return `${iso.slice(0, 10)} ${iso.slice(11, end === 20 ? 19 : end)} +0000 UTC`;
 }
 
 /** Executes the configured IPAM plugin for one of its verbs. */

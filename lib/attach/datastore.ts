@@ -36,7 +36,8 @@ export function datastoreConfig(config: NetworkConfig, env: Host["env"]): Datast
   };
   const keys: Record<string, string> = {};
   for (const group of GROUPS) {
-    const isGiven = group.some((key) => given[key]);
+    let isGiven = false;
+    for (const key of group) if (given[key]) isGiven = true;
     for (const key of group) {
       const variable = key.toUpperCase();
       const value = isGiven ? given[key] : env[`CALICO_${variable}`] || env[variable];

@@ -19,6 +19,8 @@ export function buildEndpoint(
   fields: EndpointFields,
   existing: WorkloadEndpoint | undefined,
 ): WorkloadEndpoint {
+  const ipNetworks: string[] = [];
+  for (const address of fields.addresses) ipNetworks.push(hostNetwork(address));
   return {
     apiVersion: API_VERSION,
     kind: "WorkloadEndpoint",
@@ -41,7 +43,7 @@ export function buildEndpoint(
       containerID: identity.containerId,
       ...(identity.pod === "" ? {} : { pod: identity.pod }),
       endpoint: identity.ifName,
-      ipNetworks: fields.addresses.map(hostNetwork),
+      ipNetworks,
       profiles: [...fields.profiles],
       interfaceName: identity.hostInterface,
       mac: fields.mac,
@@ -68,7 +70,11 @@ export function readEndpoint(client: Client, identity: Identity): Promise<Worklo
 /** The endpoints of the same pod or container, whatever their interfaces are called. */
 export async function endpointsOfPod(client: Client, identity: Identity): Promise<WorkloadEndpoint[]> {
   const { items } = await client.list(Kind, { namespace: identity.namespace, namePrefix: identity.endpointPrefix });
-  return items.filter((endpoint) => endpointNameMatches(identity.endpointId, endpoint.metadata.name));
+  const endpoints: WorkloadEndpoint[] = [];
+  for (const endpoint of items) {
+    if (endpointNameMatches(identity.endpointId, endpoint.metadata.name)) endpoints.push(endpoint);
+  }
+  return endpoints;
 }
 
 /** The deletion of exactly this revision. */

@@ -7,6 +7,7 @@ import {
 } from "../api/names.ts";
 import { CniError, errorCode, type Invocation, parseArgs } from "../cni/index.ts";
 import { sanitizeMesosLabel } from "./mesos.ts";
+import { isSegment } from "./settings.ts";
 
 /** Whose attachment it is, and what it is called wherever it leaves a trace. */
 export interface Identity {
@@ -41,8 +42,6 @@ export interface Identity {
 
 /** Longest mark that lib/veth keeps on an interface. */
 const MAX_OWNER = 240;
-
-const SEGMENT = /^[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?$/;
 
 /** From CNI_ARGS and the configuration to names, by upstream's rules (facts 2.3 and 2.5). Throws CniError 4 or 7. */
 export function identify(call: Invocation, node: string, env: Invocation["env"]): Identity {
@@ -89,7 +88,8 @@ export function handleOf(network: string, containerId: string): string {
 /** The mark of an attachment on its host interface; hashed where its parts are too long to be kept. */
 export function ownerMark(network: string, containerId: string, ifName: string): string {
   const mark = `${network}/${containerId}/${ifName}`;
-  if (Buffer.byteLength(mark) <= MAX_OWNER) return mark;
+  // A character has three bytes at most; counting them costs a new process 0.3 ms.
+  if (mark.length <= MAX_OWNER / 3 || Buffer.byteLength(mark) <= MAX_OWNER) return mark;
   return `#${new Bun.CryptoHasher("sha256").update(mark).digest("hex")}`;
 }
 
@@ -118,7 +118,7 @@ function nameOf(id: EndpointId): string {
 }
 
 function checkSegment(name: string, value: string): void {
-  if (value === "" || (SEGMENT.test(value) && value.length <= 253)) return;
+  if (value === "" || (value.length <= 253 && isSegment(value))) return;
   throw new CniError(
     errorCode.invalidEnvironment,
     `${name} is no name: ${JSON.stringify(value.slice(0, 80))}`,

@@ -1,5 +1,5 @@
-import { addressOf, type Invocation, type Result, type Route } from "../cni/index.ts";
-import { formatAddress, parseAddress, parseCidr, parseMac } from "../ip/index.ts";
+import { addressOf, type Invocation, type IpConfig, type Result, type Route } from "../cni/index.ts";
+import { type Address, formatAddress, formatMac, parseAddress, parseCidr, parseMac } from "../ip/index.ts";
 import type { Namespace } from "../sys/index.ts";
 import type { PodInterfacePlan, PodRoute } from "../veth/index.ts";
 import { hostNetwork } from "./endpoint.ts";
@@ -14,11 +14,13 @@ const DEFAULT_ROUTES: readonly string[] = ["0.0.0.0/0", "::/0"];
  */
 export function podRoutes(call: Invocation, identity: Identity): PodRoute[] {
   const { ipam, includeDefaultRoutes } = call.config;
-  const custom = identity.orchestrator === "k8s" && ipam.type === "host-local" ? ipam.routes.map(({ dst }) => dst) : [];
-  const destinations =
-    custom.length === 0 ? DEFAULT_ROUTES : includeDefaultRoutes ? [...DEFAULT_ROUTES, ...custom] : custom;
-  const unique = new Map(destinations.map((text) => [text, { destination: parseCidr(text) }]));
-  return [...unique.values()];
+  const isCustom = identity.orchestrator === "k8s" && ipam.type === "host-local" && ipam.routes.length > 0;
+  const destinations: string[] = [];
+  if (!isCustom || includeDefaultRoutes) destinations.push(...DEFAULT_ROUTES);
+  if (isCustom) for (const { dst } of ipam.routes) if (!destinations.includes(dst)) destinations.push(dst);
+  const routes: PodRoute[] = [];
+  for (const text of destinations) routes.push({ destination: parseCidr(text) });
+  return routes;
 }
 
 /** What lib/veth shall make, or find. */
@@ -28,6 +30,8 @@ export function interfacePlan(
   identity: Identity,
   facts: { readonly addresses: readonly string[]; readonly mac: string; readonly mtu: number; readonly owner?: string },
 ): PodInterfacePlan {
+  const addresses: Address[] = [];
+  for (const address of facts.addresses) addresses.push(parseAddress(address));
   return {
     netns: call.environment.netns,
     containerInterface: identity.ifName,
@@ -37,7 +41,7 @@ export function interfacePlan(
     mac: parseMac(facts.mac),
     numQueues: call.config.numQueues,
     deviceType: call.config.deviceType,
-    addresses: facts.addresses.map(parseAddress),
+    addresses,
     routes: podRoutes(call, identity),
     hostRoutes: true,
     allowIpForwarding: call.config.allowIpForwarding,
@@ -54,7 +58,7 @@ export function hostSide(host: Host): { hostNetns?: Namespace } {
 export function randomMac(): string {
   const mac = crypto.getRandomValues(new Uint8Array(6));
   mac[0] = (mac[0]! & 0xfe) | 0x02;
-  return Array.from(mac, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+  return formatMac(mac);
 }
 
 /**
@@ -73,13 +77,15 @@ export function attachmentResult(
 ): Result {
   const { dns } = call.config;
   const hasDns = dns.nameservers.length + dns.search.length + dns.options.length > 0 || dns.domain !== "";
+  const ips: IpConfig[] = [];
+  for (const address of facts.addresses) ips.push({ address: hostNetwork(address), interface: 1 });
   return {
     interfaces: [
       { name: identity.hostInterface },
       { name: identity.ifName, mac: facts.mac, mtu: facts.mtu, sandbox: call.environment.netns },
     ],
-    ips: facts.addresses.map((address) => ({ address: hostNetwork(address), interface: 1 })),
-    routes: facts.ipam?.routes ?? resultRoutes(call, facts.addresses),
+    ips,
+    routes: facts.ipam?.routes ?? resultRoutes(call, ips),
     dns: hasDns ? dns : (facts.ipam?.dns ?? dns),
   };
 }
@@ -88,10 +94,12 @@ export function attachmentResult(
  * calico-ipam answers with one route an address: the host's, to the pod. For other plugins, on an ADD that is repeated
  * and does not ask them again, it is what host-local would have said.
  */
-function resultRoutes(call: Invocation, addresses: readonly string[]): readonly Route[] {
+function resultRoutes(call: Invocation, ips: readonly IpConfig[]): readonly Route[] {
   const { ipam } = call.config;
-  if (ipam.type === "calico-ipam") return addresses.map((address) => ({ dst: hostNetwork(address) }));
-  return ipam.routes.map(({ dst, gw }) => (gw === "" ? { dst } : { dst, gw }));
+  const routes: Route[] = [];
+  if (ipam.type === "calico-ipam") for (const { address } of ips) routes.push({ dst: address });
+  else for (const { dst, gw } of ipam.routes) routes.push(gw === "" ? { dst } : { dst, gw });
+  return routes;
 }
 
 /** The addresses of a result, canonical, without their lengths. */

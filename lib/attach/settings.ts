@@ -1,5 +1,5 @@
-import { CniError, errorCode, type Invocation, type NetworkConfig } from "../cni/index.ts";
-import { currentNamespace, openNamespace, readTextFile, SysError } from "../sys/index.ts";
+import { CniError, errorCode, type Invocation, isName, type NetworkConfig } from "../cni/index.ts";
+import { currentNamespace, type Namespace, openNamespace, readTextFile, SysError } from "../sys/index.ts";
 import type { Host } from "./host.ts";
 
 /** What the kernel gives a veth of its own accord. */
@@ -25,7 +25,7 @@ export function readNodename(config: NetworkConfig, host: Host, lenient = false)
     );
   }
   const name = config.nodename || text?.trim() || config.hostname || host.hostname();
-  if (!/^[a-zA-Z0-9]([a-zA-Z0-9._-]*[a-zA-Z0-9])?$/.test(name) || name.length > 253) {
+  if (name.length > 253 || !isSegment(name)) {
     throw new CniError(
       errorCode.invalidConfiguration,
       `${JSON.stringify(name.slice(0, 80))} cannot be a node's name`,
@@ -33,6 +33,11 @@ export function readNodename(config: NetworkConfig, host: Host, lenient = false)
     );
   }
   return name;
+}
+
+/** Letters, digits, '.', '_' and '-', with a letter or digit at either end: a part of a name in the datastore. */
+export function isSegment(text: string): boolean {
+  return isName(text) && isName(text[text.length - 1]!);
 }
 
 /** The pod's MTU: `mtu`, the file that calico-node writes, or 1500. */
@@ -64,9 +69,11 @@ export function readMtu(config: NetworkConfig, host: Host): number {
  */
 export function checkNetns(call: Invocation, host: Host): boolean {
   const { netns, netnsOverride } = call.environment;
+  let pod: Namespace | undefined;
+  let own: Namespace | undefined;
   try {
-    using pod = openNamespace(netns);
-    using own = currentNamespace();
+    pod = openNamespace(netns);
+    own = currentNamespace();
     if ((pod.inode === own.inode || pod.inode === host.hostNetns?.inode) && !netnsOverride) {
       throw new CniError(
         errorCode.invalidEnvironment,
@@ -81,6 +88,9 @@ export function checkNetns(call: Invocation, host: Host): boolean {
       throw new CniError(errorCode.invalidEnvironment, `CNI_NETNS is no network namespace: ${netns}`, error.message);
     }
     throw error;
+  } finally {
+    pod?.close();
+    own?.close();
   }
 }
 

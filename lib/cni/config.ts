@@ -1,8 +1,8 @@
 import { tryParseAddress, tryParseCidr } from "../ip/index.ts";
-import { NAME_PATTERN, quote } from "./environment.ts";
+import { isName, quote } from "./environment.ts";
 import { CniError, errorCode } from "./errors.ts";
-import { Fields, isObject } from "./fields.ts";
-import type { Dns } from "./result.ts";
+import { Fields, isObject, type Shape } from "./fields.ts";
+import { type Dns, NO_DNS } from "./result.ts";
 import { ABSENT_VERSION, type CniVersion, isSupported, SUPPORTED_VERSIONS } from "./version.ts";
 
 /** A still valid attachment of the network, in a GC. */
@@ -121,9 +121,60 @@ export function parseJsonObject(text: string): Record<string, unknown> {
   return value;
 }
 
+/** The keys of the configuration that hold no numbers. */
+const TOP = {
+  cniVersion: "string",
+  name: "string",
+  type: "string",
+  ipam: "record",
+  prevResult: "record",
+  runtimeConfig: "record",
+  require_mtu_file: "boolean",
+  device_type: "string",
+  dataplane_options: "record",
+  container_settings: "record",
+  include_default_routes: "boolean",
+  nodename: "string",
+  nodename_file: "string",
+  nodename_file_optional: "boolean",
+  hostname: "string",
+  datastore_type: "string",
+  datastore_file: "string",
+  etcd_endpoints: "string",
+  etcd_discovery_srv: "string",
+  etcd_authority: "string",
+  etcd_scheme: "string",
+  etcd_key_file: "string",
+  etcd_cert_file: "string",
+  etcd_ca_cert_file: "string",
+  ipam_lock_file: "string",
+  readiness_gates: "strings",
+  endpoint_status_dir: "string",
+  log_level: "string",
+  log_file_path: "string",
+  args: "record",
+  policy: "record",
+  feature_control: "record",
+  kubernetes: "record",
+  calico_api_group: "string",
+} as const satisfies Shape;
+
+const IPAM = {
+  type: "string",
+  name: "string",
+  subnet: "string",
+  assign_ipv4: "textualBoolean",
+  assign_ipv6: "textualBoolean",
+  ipv4_pools: "strings",
+  ipv6_pools: "strings",
+} as const satisfies Shape;
+
+type Top = ReturnType<typeof Fields.prototype.checked<typeof TOP>>;
+
+const NO_TEXTS: readonly string[] = [];
+
 /** The version a configuration asks for. CniError 1 when it is none that is supported. */
-function versionOf(raw: Readonly<Record<string, unknown>>): CniVersion {
-  const version = new Fields(raw).string("cniVersion");
+function versionOf(version: string): CniVersion {
   if (version === "") return ABSENT_VERSION;
   if (!isSupported(version)) {
     throw new CniError(
@@ -143,60 +194,65 @@ export function parseNetworkConfig(
   raw: Readonly<Record<string, unknown>>,
   onVersion?: (version: CniVersion) => void,
 ): NetworkConfig {
-  const top = new Fields(raw);
-  const cniVersion = versionOf(raw);
+  const fields = new Fields(raw);
+  const cniVersion = versionOf(fields.string("cniVersion"));
   onVersion?.(cniVersion);
-  const name = top.string("name");
-  if (name === "") throw top.invalid("name", "is missing: a network needs one");
-  if (!NAME_PATTERN.test(name) || name.length > 200) {
-    throw top.invalid(
+  const top = fields.checked(TOP);
+  const name = top.name ?? "";
+  if (name === "") throw fields.invalid("name", "is missing: a network needs one");
+  if (name.length > 200 || !isName(name)) {
+    throw fields.invalid(
       "name",
       `is ${quote(name)}, which is no network name: at most 200 letters, digits, '_', '.' and '-'`,
     );
   }
-  const ipam = parseIpam(top.fields("ipam"));
-  checkDataplane(top);
+  const ipam = parseIpam(fields.fields("ipam"));
+  if (top.dataplane_options) checkDataplane(fields);
+  const features = top.feature_control ? fields.fields("feature_control") : undefined;
   return {
     cniVersion,
     name,
-    type: top.string("type"),
+    type: top.type ?? "",
     ipam,
     raw,
-    prevResult: top.record("prevResult"),
-    validAttachments: parseValidAttachments(top),
-    dns: parseDns(top.fields("runtimeConfig").fields("dns")),
+    prevResult: top.prevResult ?? undefined,
+    validAttachments: parseValidAttachments(fields),
+    dns: top.runtimeConfig ? parseDns(fields.fields("runtimeConfig").fields("dns")) : NO_DNS,
 
-    mtu: top.integer("mtu", 0, 65_535),
-    requireMtuFile: top.boolean("require_mtu_file"),
-    numQueues: Math.max(1, top.integer("num_queues", -4096, 4096)),
-    deviceType: parseDeviceType(top),
-    allowIpForwarding: top.fields("container_settings").boolean("allow_ip_forwarding"),
-    includeDefaultRoutes: top.boolean("include_default_routes"),
+    mtu: fields.integer("mtu", 0, 65_535),
+    requireMtuFile: top.require_mtu_file ?? false,
+    numQueues: Math.max(1, fields.integer("num_queues", -4096, 4096)),
+    deviceType: parseDeviceType(fields, top),
+    allowIpForwarding: top.container_settings
+      ? fields.fields("container_settings").boolean("allow_ip_forwarding")
+      : false,
+    includeDefaultRoutes: top.include_default_routes ?? false,
 
-    nodename: top.string("nodename"),
-    nodenameFile: top.string("nodename_file"),
-    nodenameFileOptional: top.boolean("nodename_file_optional"),
-    hostname: top.string("hostname"),
+    nodename: top.nodename ?? "",
+    nodenameFile: top.nodename_file ?? "",
+    nodenameFileOptional: top.nodename_file_optional ?? false,
+    hostname: top.hostname ?? "",
 
-    datastore: parseDatastore(top),
-    ipamLockFile: top.string("ipam_lock_file"),
-    readinessGates: parseGates(top),
-    policySetupTimeoutSeconds: top.integer("policy_setup_timeout_seconds", 0, 86_400),
-    endpointStatusDir: top.string("endpoint_status_dir"),
+    datastore: parseDatastore(fields, top),
+    ipamLockFile: top.ipam_lock_file ?? "",
+    readinessGates: top.readiness_gates ? parseGates(fields) : NO_TEXTS,
+    policySetupTimeoutSeconds: fields.integer("policy_setup_timeout_seconds", 0, 86_400),
+    endpointStatusDir: top.endpoint_status_dir ?? "",
 
-    log: parseLog(top),
-    mesosLabels: parseMesosLabels(top),
-    policyType: top.fields("policy").string("type"),
+    log: parseLog(fields, top),
+    mesosLabels: top.args ? parseMesosLabels(fields) : [],
+    policyType: top.policy ? fields.fields("policy").string("type") : "",
     features: {
-      ipAddrsNoIpam: top.fields("feature_control").boolean("ip_addrs_no_ipam"),
-      floatingIps: top.fields("feature_control").boolean("floating_ips"),
+      ipAddrsNoIpam: features?.boolean("ip_addrs_no_ipam") ?? false,
+      floatingIps: features?.boolean("floating_ips") ?? false,
     },
-    kubernetes: parseKubernetes(top),
+    kubernetes: parseKubernetes(fields, top),
   };
 }
 
 function parseIpam(ipam: Fields): IpamConfig {
-  const type = ipam.string("type");
+  const given = ipam.checked(IPAM);
+  const type = given.type ?? "";
   if (type === "")
     throw ipam.invalid("type", "is missing: it names the IPAM plugin, such as calico-ipam or host-local");
   if (type.includes("/") || type === "." || type === "..")
@@ -215,18 +271,18 @@ function parseIpam(ipam: Fields): IpamConfig {
   }
   return {
     type,
-    name: ipam.string("name"),
-    subnet: ipam.string("subnet"),
+    name: given.name ?? "",
+    subnet: given.subnet ?? "",
     assignIpv4: ipam.textualBoolean("assign_ipv4"),
     assignIpv6: ipam.textualBoolean("assign_ipv6"),
-    ipv4Pools: ipam.strings("ipv4_pools"),
-    ipv6Pools: ipam.strings("ipv6_pools"),
+    ipv4Pools: given.ipv4_pools ?? NO_TEXTS,
+    ipv6Pools: given.ipv6_pools ?? NO_TEXTS,
     routes,
   };
 }
 
-function parseDatastore(top: Fields): DatastoreKeys {
-  const type = top.string("datastore_type");
+function parseDatastore(fields: Fields, top: Top): DatastoreKeys {
+  const type = top.datastore_type ?? "";
   if (type === "kubernetes") {
     throw new CniError(
       errorCode.unsupportedField,
@@ -235,25 +291,25 @@ function parseDatastore(top: Fields): DatastoreKeys {
     );
   }
   if (type !== "" && type !== "sqlite" && type !== "etcdv3") {
-    throw top.invalid("datastore_type", `is ${quote(type)}, it must be "sqlite" or "etcdv3"`);
+    throw fields.invalid("datastore_type", `is ${quote(type)}, it must be "sqlite" or "etcdv3"`);
   }
   return {
     type,
-    file: top.string("datastore_file"),
-    etcdEndpoints: top.string("etcd_endpoints"),
-    etcdDiscoverySrv: top.string("etcd_discovery_srv"),
-    etcdAuthority: top.string("etcd_authority"),
-    etcdScheme: top.string("etcd_scheme"),
-    etcdKeyFile: top.string("etcd_key_file"),
-    etcdCertFile: top.string("etcd_cert_file"),
-    etcdCaCertFile: top.string("etcd_ca_cert_file"),
+    file: top.datastore_file ?? "",
+    etcdEndpoints: top.etcd_endpoints ?? "",
+    etcdDiscoverySrv: top.etcd_discovery_srv ?? "",
+    etcdAuthority: top.etcd_authority ?? "",
+    etcdScheme: top.etcd_scheme ?? "",
+    etcdKeyFile: top.etcd_key_file ?? "",
+    etcdCertFile: top.etcd_cert_file ?? "",
+    etcdCaCertFile: top.etcd_ca_cert_file ?? "",
   };
 }
 
-function parseDeviceType(top: Fields): "veth" | "netkit" {
-  const type = top.string("device_type");
+function parseDeviceType(fields: Fields, top: Top): "veth" | "netkit" {
+  const type = top.device_type ?? "";
   if (type !== "" && type !== "veth" && type !== "netkit") {
-    throw top.invalid("device_type", `is ${quote(type)}, it must be "veth" or "netkit"`);
+    throw fields.invalid("device_type", `is ${quote(type)}, it must be "veth" or "netkit"`);
   }
   return type === "netkit" ? "netkit" : "veth";
 }
@@ -280,15 +336,15 @@ function parseGates(top: Fields): readonly string[] {
   return gates;
 }
 
-function parseLog(top: Fields): LogKeys {
-  const level = top.string("log_level").toLowerCase();
+function parseLog(fields: Fields, top: Top): LogKeys {
+  const level = (top.log_level ?? "").toLowerCase();
   return {
     // Upstream takes any other word for "info".
     level: level === "debug" || level === "error" || level === "warning" ? level : "info",
-    filePath: top.string("log_file_path"),
-    fileMaxSize: top.integer("log_file_max_size", 0, 1_000_000),
-    fileMaxAge: top.integer("log_file_max_age", 0, 1_000_000),
-    fileMaxCount: top.integer("log_file_max_count", 0, 1_000_000),
+    filePath: top.log_file_path ?? "",
+    fileMaxSize: fields.integer("log_file_max_size", 0, 1_000_000),
+    fileMaxAge: fields.integer("log_file_max_age", 0, 1_000_000),
+    fileMaxCount: fields.integer("log_file_max_count", 0, 1_000_000),
   };
 }
 
@@ -311,21 +367,23 @@ function parseDns(dns: Fields): Dns {
 /** libcni gives the list under two names, and `null` or no key at all for an empty one. */
 function parseValidAttachments(top: Fields): readonly ValidAttachment[] {
   const key = top.has("cni.dev/valid-attachments") ? "cni.dev/valid-attachments" : "cni.dev/attachments";
+  if (!top.has(key)) return [];
   return top.objects(key).map((attachment) => ({
     containerId: attachment.string("containerID"),
     ifName: attachment.string("ifname"),
   }));
 }
 
-function parseKubernetes(top: Fields): Readonly<Record<string, string | number>> {
-  const kubernetes = top.fields("kubernetes");
-  const policy = top.fields("policy");
+/** Absent texts are "", here too. */
+function parseKubernetes(fields: Fields, top: Top): Readonly<Record<string, string | number>> {
   const kept: Record<string, string | number> = {
-    qps: top.integer("qps", -1_000_000, 1_000_000),
-    burst: top.integer("burst", -1_000_000, 1_000_000),
-    calico_api_group: top.string("calico_api_group"),
+    qps: fields.integer("qps", -1_000_000, 1_000_000),
+    burst: fields.integer("burst", -1_000_000, 1_000_000),
+    calico_api_group: top.calico_api_group ?? "",
   };
-  for (const key of ["k8s_api_root", "kubeconfig", "node_name"]) kept[key] = kubernetes.string(key);
+  const kubernetes = top.kubernetes && fields.fields("kubernetes");
+  for (const key of ["k8s_api_root", "kubeconfig", "node_name"]) kept[key] = kubernetes ? kubernetes.string(key) : "";
+  const policy = top.policy && fields.fields("policy");
   for (const key of [
     "k8s_api_root",
     "k8s_auth_token",
@@ -333,7 +391,7 @@ function parseKubernetes(top: Fields): Readonly<Record<string, string | number>>
     "k8s_client_key",
     "k8s_certificate_authority",
   ]) {
-    kept[`policy.${key}`] = policy.string(key);
+    kept[`policy.${key}`] = policy ? policy.string(key) : "";
   }
   return kept;
 }

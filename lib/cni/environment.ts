@@ -29,9 +29,6 @@ const REQUIRED: Readonly<Record<Command, readonly string[]>> = {
   VERSION: [],
 };
 
-/** What both a container ID and a network name may look like (libcni pkg/utils). */
-export const NAME_PATTERN = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
-
 /** IFNAMSIZ of the kernel is 16 with the terminating zero. */
 const MAX_INTERFACE_NAME = 15;
 
@@ -47,7 +44,9 @@ export function parseEnvironment(env: Readonly<Record<string, string | undefined
       `it must be one of ${COMMANDS.join(", ")}`,
     );
   }
-  const missing = REQUIRED[command as Command].filter((name) => !env[name]);
+  const required = REQUIRED[command as Command];
+  const missing: string[] = [];
+  for (const name of required) if (!env[name]) missing.push(name);
   if (missing.length > 0) {
     throw new CniError(
       errorCode.invalidEnvironment,
@@ -57,7 +56,7 @@ export function parseEnvironment(env: Readonly<Record<string, string | undefined
   }
   const containerId = env.CNI_CONTAINERID ?? "";
   const ifName = env.CNI_IFNAME ?? "";
-  if (REQUIRED[command as Command].length > 0) {
+  if (required.length > 0) {
     checkContainerId(containerId);
     checkInterfaceName(ifName);
   }
@@ -70,13 +69,33 @@ export function parseEnvironment(env: Readonly<Record<string, string | undefined
     netns,
     ifName,
     args: env.CNI_ARGS ?? "",
-    path: (env.CNI_PATH ?? "").split(":").filter((folder) => folder !== ""),
+    path: foldersOf(env.CNI_PATH ?? ""),
     netnsOverride: override === "1" || override.toUpperCase() === "TRUE",
   };
 }
 
+function foldersOf(path: string): string[] {
+  const folders: string[] = [];
+  for (const folder of path.split(":")) if (folder !== "") folders.push(folder);
+  return folders;
+}
+
+/**
+ * Whether the text is what both a container ID and a network name may look like (libcni pkg/utils): it begins with a letter or
+ * digit, and goes on with letters, digits, '_', '.' and '-'. By character: each ADD is a new process, and a regular expression's
+ * first use costs it 0.1 ms.
+ */
+export function isName(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    const isAlphanumeric = (c >= 0x30 && c <= 0x39) || (c >= 0x41 && c <= 0x5a) || (c >= 0x61 && c <= 0x7a);
+    if (!isAlphanumeric && (i === 0 || (c !== 0x5f && c !== 0x2e && c !== 0x2d))) return false;
+  }
+  return text !== "";
+}
+
 function checkContainerId(id: string): void {
-  if (!NAME_PATTERN.test(id)) {
+  if (!isName(id)) {
     throw new CniError(
       errorCode.invalidEnvironment,
       `CNI_CONTAINERID is not a container ID: ${quote(id)}`,
@@ -94,6 +113,7 @@ function checkContainerId(id: string): void {
 
 /** The kernel's own rules (net/core/dev.c, dev_valid_name). */
 function checkInterfaceName(name: string): void {
+  if (name.length <= MAX_INTERFACE_NAME && isName(name)) return;
   const bytes = Buffer.byteLength(name);
   if (bytes > MAX_INTERFACE_NAME) {
     throw new CniError(

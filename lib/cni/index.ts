@@ -21,7 +21,7 @@ export {
   type ValidAttachment,
 } from "./config.ts";
 export { type DelegateCall, executeDelegate, findPlugin } from "./delegate.ts";
-export { type CniArgs, type Command, type Environment, parseArgs, parseEnvironment } from "./environment.ts";
+export { type CniArgs, type Command, type Environment, isName, parseArgs, parseEnvironment } from "./environment.ts";
 export { CniError, type ErrorCode, errorCode, formatError } from "./errors.ts";
 export { type Invocation, lazyPlugin, type Plugin, type PluginIo, runPlugin } from "./plugin.ts";
 export {

@@ -155,12 +155,12 @@ export function formatResult(result: Result, version: CniVersion): Record<string
   const modern = isAtLeast(version, "1.0.0");
   const object: Record<string, unknown> = { cniVersion: version };
   if (result.interfaces.length > 0) {
-    object.interfaces = result.interfaces.map((item) => formatInterface(item, modern));
+    object.interfaces = modern ? result.interfaces : result.interfaces.map(formatOldInterface);
   }
   if (result.ips.length > 0) {
-    object.ips = result.ips.map((ip) => (modern ? { ...ip } : { version: String(addressOf(ip).version), ...ip }));
+    object.ips = modern ? result.ips : result.ips.map((ip) => ({ version: String(addressOf(ip).version), ...ip }));
   }
-  if (result.routes.length > 0) object.routes = result.routes.map((route) => ({ ...route }));
+  if (result.routes.length > 0) object.routes = result.routes;
   const dns = formatDns(result.dns);
   // Before 1.0 upstream's library prints an empty object rather than none.
   if (!modern || Object.keys(dns).length > 0) object.dns = dns;
@@ -168,8 +168,7 @@ export function formatResult(result: Result, version: CniVersion): Record<string
 }
 
 /** 0.3.0 to 0.4.0 know an interface's name, MAC and sandbox. */
-function formatInterface(item: Interface, modern: boolean): Record<string, unknown> {
-  if (modern) return { ...item };
+function formatOldInterface(item: Interface): Record<string, unknown> {
   return { name: item.name, ...optional("mac", item.mac ?? ""), ...optional("sandbox", item.sandbox ?? "") };
 }
 

@@ -24,7 +24,7 @@ export class ReadBatcher {
   read(ranges: readonly Range[]): Promise<Answer> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ ranges, resolve, reject });
-      if (this.#waiting.length === 1) queueMicrotask(() => void this.#flush());
+      if (this.#waiting.length === 1) void Promise.resolve().then(() => this.#flush());
     });
   }
 
@@ -32,7 +32,9 @@ export class ReadBatcher {
     const waiting = this.#waiting;
     this.#waiting = [];
     try {
-      const { revision, results } = await this.store.read(waiting.flatMap(({ ranges }) => ranges));
+      const all: Range[] = [];
+      for (const { ranges } of waiting) all.push(...ranges);
+      const { revision, results } = await this.store.read(all);
       let next = 0;
       for (const { ranges, resolve } of waiting) {
         resolve({ revision, results: results.slice(next, next + ranges.length) });

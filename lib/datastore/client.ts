@@ -34,7 +34,10 @@ export interface ListResult<R extends Resource> {
 export interface DeleteOptions {
   /** Delete only this revision of the object; CONFLICT otherwise. */
   readonly resourceVersion?: string;
-  /** Delete only the object with this uid; CONFLICT otherwise. */
+  /**
+   * Delete only the object with this uid; CONFLICT otherwise. Beside a revision it counts where a revision can come again for
+   * another object; elsewhere the revision says it all.
+   */
   readonly uid?: string;
 }
 
@@ -92,6 +95,11 @@ export interface Client {
   delete<R extends Resource>(kind: Kind<R>, ref: Ref, options?: DeleteOptions): Promise<R>;
   /** Several writes, atomic where `capabilities.atomicBatch`. Answers in the order asked; a deleted object's answer is its last state. */
   batch(operations: readonly Operation[]): Promise<Resource[]>;
+  /**
+   * Like `batch`, but answers nothing, and takes the objects of IPAM (blocks, affinities, handles) to be right as they are. For the
+   * allocator, which has read or made them itself: reading back what is written costs a plugin more than writing it.
+   */
+  commit(operations: readonly Operation[]): Promise<void>;
   /** Changes of a kind from now, or from a revision, without a hole: after a gap it lists again and reports the difference. Ends when `signal` aborts. */
   watch<R extends Resource>(kind: Kind<R>, options?: WatchOptions): AsyncIterable<WatchEvent<R>>;
   close(): Promise<void>;

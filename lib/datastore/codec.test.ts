@@ -69,6 +69,30 @@ describe("stored objects", () => {
     },
   );
 
+  test("of blocks are read to the last digit, in whatever order their fields are", () => {
+    const [kind, key] = EXAMPLES[0]!;
+    const expected = decode(kind, at(key, BLOCK))!;
+    const fields = Object.entries(parseJson(BLOCK) as object);
+    const extra = fc.constantFrom<unknown>(
+      9007199254740993n,
+      '","sequenceNumber":1,"',
+      { sequenceNumber: 1, deleted: true },
+      [{ a: 1, sequenceNumber: 9007199254740995n }],
+    );
+    fc.assert(
+      fc.property(
+        fc.shuffledSubarray(fields, { minLength: fields.length }),
+        fc.nat(9),
+        extra,
+        (order, where, newer) => {
+          const shuffled = [...order.slice(0, where), ["newer", newer] as const, ...order.slice(where)];
+          const text = stringifyJson(Object.fromEntries(shuffled));
+          expect(decode(kind, at(key, text))).toEqual({ ...expected, spec: { ...(expected.spec as object), newer } });
+        },
+      ),
+    );
+  });
+
   test("under keys of other objects are none", () => {
     for (const [kind, key] of [
       [IPAMBlock, "/calico/ipam/v2/assignment/ipv4/block/10.0.0.0-33"],
@@ -221,6 +245,6 @@ function mutate(value: unknown, where: number, what: unknown, how: string): void
   if (!place) return;
   const [parent, field] = place;
   if (how === "remove" && !Array.isArray(parent)) delete parent[field];
-  else if (how === "add" && !Array.isArray(parent)) parent[`${field}x`] = what;
+  else if (how === "add" && !Array.isArray(parent)) parent[`${field}x`] = structuredClone(what);
   else parent[field] = structuredClone(what);
 }

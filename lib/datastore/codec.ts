@@ -4,7 +4,7 @@ import { checkResource, completeResource } from "../api/resource.ts";
 import { describeProblem } from "../api/schema.ts";
 import { formatCidr, tryParseCidr } from "../ip/index.ts";
 import { DatastoreError } from "./errors.ts";
-import { parseJson, stringifyJson } from "./json.ts";
+import { exactInteger, parseJson, stringifyJson } from "./json.ts";
 import { handleIdOfKey, type KeyParts, parseKey } from "./keys.ts";
 import type { Stored } from "./store.ts";
 
@@ -74,9 +74,10 @@ class Reader {
   map<V>(field: string, convert: (value: unknown) => V | undefined, must: string): Record<string, V> {
     const value = this.value[field] ?? {};
     if (!isObject(value)) return this.fail(field, value, "an object");
-    return Object.fromEntries(
-      Object.entries(value).map(([name, item]) => [name, convert(item) ?? this.fail(`${field}.${name}`, item, must)]),
-    );
+    const map: Record<string, V> = {};
+    for (const name of Object.keys(value))
+      define(map, name, convert(value[name]) ?? this.fail(`${field}.${name}`, value[name], must));
+    return map;
   }
 
   /** The fields that are neither in the model nor in the spec's own vocabulary. */
@@ -106,6 +107,26 @@ const BLOCK_FIELDS = new Set([
   "strictAffinity",
 ]);
 
+/**
+ * {@link parseJson} of a block. What exceeds 2^53 stands in its last fields, and only these are read with an eye on that: asked
+ * for every entry of `allocations` and `unallocated`, it takes a plugin longer than anything else that it does with a block.
+ */
+function parseBlock(text: string): unknown {
+  // In a text a quote has a backslash before it, so this is a name. When it is not one of the block itself, but of something in
+  // it, the brackets of neither part close, and the whole is parsed.
+  const at = text.lastIndexOf(',"sequenceNumber":');
+  if (at < 0) return parseJson(text);
+  let first: unknown;
+  let last: unknown;
+  try {
+    first = parseJson(`${text.slice(0, at)}}`);
+    last = parseJson(`{${text.slice(at + 1)}`);
+  } catch {
+    return parseJson(text);
+  }
+  return isObject(first) && isObject(last) ? { ...first, ...last } : parseJson(text);
+}
+
 const block: ModelCodec = {
   decode(reader, parts) {
     const text = reader.text("cidr") ?? reader.fail("cidr", undefined, "a CIDR");
@@ -116,18 +137,20 @@ const block: ModelCodec = {
     if (bits > 16) reader.fail("cidr", text, "a block of at most 65536 addresses");
     const size = 1 << bits;
 
-    const attributes = reader.list("attributes").map((value, i) => attribute(reader, value, i));
+    const attributes = reader.list("attributes");
+    for (let i = 0; i < attributes.length; i++) attributes[i] = attribute(reader, attributes[i], i);
     const allocations = reader.list("allocations");
     if (allocations.length !== size)
       reader.fail("allocations", allocations.length, `a list of ${size} entries, one an address`);
-    allocations.forEach((value, i) => {
-      if (value !== null && !isInteger(value, MAX_INTEGER))
-        reader.fail(`allocations[${i}]`, value, "null or an index into attributes");
-    });
+    for (let i = 0; i < size; i++) {
+      if (allocations[i] !== null && !isInteger(allocations[i], MAX_INTEGER))
+        reader.fail(`allocations[${i}]`, allocations[i], "null or an index into attributes");
+    }
     const unallocated = reader.list("unallocated");
-    unallocated.forEach((value, i) => {
-      if (!isInteger(value, size - 1)) reader.fail(`unallocated[${i}]`, value, `an integer from 0 to ${size - 1}`);
-    });
+    for (let i = 0; i < unallocated.length; i++) {
+      if (!isInteger(unallocated[i], size - 1))
+        reader.fail(`unallocated[${i}]`, unallocated[i], `an integer from 0 to ${size - 1}`);
+    }
     // Blocks written before owners had types name a host alone (model.AllocationBlock.HostAffinity).
     const host = reader.text("hostAffinity");
     const affinity = reader.text("affinity") ?? (host ? `host:${host}` : undefined);
@@ -153,9 +176,9 @@ const block: ModelCodec = {
       ...(spec.affinityClaimTime ? { affinity_claim_time: goTime(spec.affinityClaimTime) } : {}),
       allocations: spec.allocations ?? [],
       unallocated: spec.unallocated ?? [],
-      attributes: Array.isArray(spec.attributes) ? spec.attributes.map(storedAttribute) : (spec.attributes ?? []),
-      sequenceNumber: spec.sequenceNumber ?? 0,
-      sequenceNumberForAllocation: sorted(spec.sequenceNumberForAllocation) ?? {},
+      attributes: storedAttributes(spec.attributes ?? []),
+      sequenceNumber: exactInteger(spec.sequenceNumber ?? 0),
+      sequenceNumberForAllocation: exactIntegers(sorted(spec.sequenceNumberForAllocation) ?? {}),
       deleted: spec.deleted ?? false,
       ...without(spec, BLOCK_FIELDS),
     };
@@ -182,6 +205,20 @@ function attribute(block: Reader, value: unknown, index: number): Json {
     ...(released === undefined ? {} : { releasedAt: released }),
     ...reader.others(ATTRIBUTE_FIELDS),
   };
+}
+
+function storedAttributes(list: unknown): unknown {
+  if (!Array.isArray(list)) return list;
+  const stored: unknown[] = [];
+  for (const one of list) stored.push(storedAttribute(one));
+  return stored;
+}
+
+function exactIntegers(map: unknown): unknown {
+  if (!isObject(map)) return map;
+  const exact: Json = {};
+  for (const name of Object.keys(map)) define(exact, name, exactInteger(map[name]));
+  return exact;
 }
 
 function storedAttribute(value: unknown): unknown {
@@ -278,7 +315,7 @@ const MODELS: Readonly<Record<string, ModelCodec>> = {
 
 /** Whether objects of the kind are stored without metadata, in the v1 model. */
 export function isModelKind(kind: Kind): boolean {
-  return Object.hasOwn(MODELS, kind.kind);
+  return MODELS[kind.kind] !== undefined;
 }
 
 /**
@@ -290,7 +327,10 @@ export function decode<R extends Resource>(kind: Kind<R>, stored: Stored): R | u
   if (!parts) return undefined;
   const model = MODELS[kind.kind];
   // Only an affinity may be stored without a value.
-  const value = stored.value === "" && kind.kind === "BlockAffinity" ? {} : parseStored(stored);
+  const value =
+    stored.value === "" && kind.kind === "BlockAffinity"
+      ? {}
+      : parseStored(stored, model === block ? parseBlock : parseJson);
   const resource = model
     ? {
         apiVersion: kind.apiVersion,
@@ -324,7 +364,7 @@ export function encode(kind: Kind, resource: Resource): string {
 
 /** Whether an object is marked as deleted: it then counts as absent. */
 export function isMarkedDeleted(resource: Resource): boolean {
-  return Object.hasOwn(MODELS, resource.kind) && (resource.spec as Json).deleted === true;
+  return MODELS[resource.kind] !== undefined && (resource.spec as Json).deleted === true;
 }
 
 /** Go's metav1.Time: RFC 3339 in UTC without fractions. Text that is no time is kept, for validation to name. */
@@ -398,10 +438,10 @@ export function modelUid(stored: Stored): string {
   return `00000000-0000-8000-8${hex.slice(0, 3)}-${hex.slice(3)}`;
 }
 
-function parseStored(stored: Stored): Json {
+function parseStored(stored: Stored, parse: (text: string) => unknown): Json {
   let value: unknown;
   try {
-    value = parseJson(stored.value);
+    value = parse(stored.value);
   } catch (cause) {
     throw unreadable(stored.key, "is not JSON", cause);
   }
@@ -441,7 +481,11 @@ const isEmpty = (value: unknown): boolean =>
 /** With its keys in order, as Go prints maps. */
 function sorted(map: unknown): unknown {
   if (!isObject(map)) return map ?? undefined;
-  return Object.fromEntries(Object.entries(map).sort(([a], [b]) => (a < b ? -1 : 1)));
+  const names = Object.keys(map);
+  if (names.length < 2) return map;
+  const inOrder: Json = {};
+  for (const name of names.sort()) define(inOrder, name, map[name]);
+  return inOrder;
 }
 
 function without(object: Json, known: ReadonlySet<string>): Json {

@@ -25,9 +25,15 @@ function exact(_key: string, value: unknown, context?: { source?: string }): unk
 
 /** `JSON.stringify` that prints a bigint as an integer. `space` indents for people. */
 export function stringifyJson(value: unknown, space?: number): string {
-  return JSON.stringify(value, raw, space);
+  try {
+    return JSON.stringify(value, undefined, space);
+  } catch {
+    // There is a bigint in it. Asking for each value costs a multiple, so it is done only then.
+    return JSON.stringify(value, (_key, one: unknown) => exactInteger(one), space);
+  }
 }
 
-function raw(_key: string, value: unknown): unknown {
+/** A bigint as a value that `JSON.stringify` prints as an integer; anything else as it is. */
+export function exactInteger(value: unknown): unknown {
   return typeof value === "bigint" ? (JSON as unknown as RawJson).rawJSON(value.toString()) : value;
 }

@@ -71,25 +71,31 @@ export class KeyValueClient implements Client {
   }
 
   async create<R extends Resource>(kind: Kind<R>, resource: R): Promise<R> {
-    const answers = await this.#commit([{ op: "create", kind: plain(kind), resource }]);
+    const answers = await this.#answered([{ op: "create", kind: plain(kind), resource }]);
     return answers[0] as R;
   }
 
   async update<R extends Resource>(kind: Kind<R>, resource: R): Promise<R> {
-    const answers = await this.#commit([{ op: "update", kind: plain(kind), resource }]);
+    const answers = await this.#answered([{ op: "update", kind: plain(kind), resource }]);
     return answers[0] as R;
   }
 
   async delete<R extends Resource>(kind: Kind<R>, ref: Ref, options: DeleteOptions = {}): Promise<R> {
-    const answers = await this.#commit([{ op: "delete", kind: plain(kind), ref, ...options }]);
+    const answers = await this.#answered([{ op: "delete", kind: plain(kind), ref, ...options }]);
     return answers[0] as R;
   }
 
   async batch(operations: readonly Operation[]): Promise<Resource[]> {
-    if (this.capabilities.atomicBatch) return operations.length === 0 ? [] : this.#commit(operations);
+    if (this.capabilities.atomicBatch) return operations.length === 0 ? [] : this.#answered(operations);
     const answers: Resource[] = [];
-    for (const operation of operations) answers.push(...(await this.#commit([operation])));
+    for (const operation of operations) answers.push(...(await this.#answered([operation])));
     return answers;
+  }
+
+  async commit(operations: readonly Operation[]): Promise<void> {
+    if (this.capabilities.atomicBatch) {
+      if (operations.length > 0) await this.#transact(operations, true);
+    } else for (const operation of operations) await this.#transact([operation], true);
   }
 
   watch<R extends Resource>(kind: Kind<R>, options: WatchOptions = {}): AsyncIterable<WatchEvent<R>> {
@@ -100,43 +106,47 @@ export class KeyValueClient implements Client {
     return this.#store.close();
   }
 
-  async #commit(operations: readonly Operation[]): Promise<Resource[]> {
+  async #answered(operations: readonly Operation[]): Promise<Resource[]> {
+    const { prepared, result } = await this.#transact(operations, false);
+    return prepared.map(({ answer }, i) => answer(result.revision, result.previous[i]));
+  }
+
+  /** Carries out operations in one transaction. `trusts`: the objects of IPAM are not checked. */
+  async #transact(operations: readonly Operation[], trusts: boolean) {
     const replaceable: Replaceable = new Map();
     for (let attempt = 1; ; attempt++) {
-      const prepared = await Promise.all(operations.map((operation) => this.#prepare(operation, replaceable)));
-      refuseRepeatedKeys(prepared);
-      const result = await this.#store.transact(
-        prepared.map(({ compare }) => compare),
-        prepared.map(({ write }) => write),
-      );
-      if (result.succeeded) return prepared.map(({ answer }, i) => answer(result.revision, result.previous[i]));
+      const preparing: Promise<Prepared>[] = [];
+      for (const operation of operations) preparing.push(this.#prepare(operation, replaceable, trusts));
+      const prepared = await Promise.all(preparing);
+      const compares: Compare[] = [];
+      const writes: Write[] = [];
+      for (const { compare, write } of prepared) {
+        compares.push(compare);
+        writes.push(write);
+      }
+      refuseRepeatedKeys(writes);
+      const result = await this.#store.transact(compares, writes);
+      if (result.succeeded) return { prepared, result };
       const failed = firstFailure(prepared, result);
       const current = result.current[prepared.indexOf(failed)];
       if (attempt === ATTEMPTS || !failed.retry?.(current)) throw failed.refusal(current);
     }
   }
 
-  #prepare(operation: Operation, replaceable: Replaceable): Promise<Prepared> {
+  #prepare(operation: Operation, replaceable: Replaceable, trusts: boolean): Promise<Prepared> {
     switch (operation.op) {
       case "create":
-        return this.#prepareCreate(operation.kind, operation.resource, replaceable);
+        return this.#prepareCreate(operation.kind, operation.resource, replaceable, trusts);
       case "update":
-        return this.#prepareUpdate(operation.kind, operation.resource);
+        return this.#prepareUpdate(operation.kind, operation.resource, trusts);
       case "delete":
         return this.#prepareDelete(operation.kind, operation.ref, operation);
     }
   }
 
-  async #prepareCreate(kind: Kind, given: Resource, replaceable: Replaceable): Promise<Prepared> {
-    const resource: Resource = {
-      ...given,
-      metadata: {
-        ...given.metadata,
-        uid: given.metadata.uid || crypto.randomUUID(),
-        creationTimestamp: given.metadata.creationTimestamp || (goTime(new Date()) as string),
-      },
-    };
-    const { key, value, decoded } = encodeChecked(kind, resource);
+  async #prepareCreate(kind: Kind, given: Resource, replaceable: Replaceable, trusts: boolean): Promise<Prepared> {
+    const resource = isModelKind(kind) ? given : withBirth(given);
+    const { key, value, decoded } = encodeChecked(kind, resource, trusts);
     const marked = replaceable.get(key);
     return {
       compare: { key, modRevision: marked?.modRevision ?? 0 },
@@ -151,7 +161,7 @@ export class KeyValueClient implements Client {
     };
   }
 
-  async #prepareUpdate(kind: Kind, given: Resource): Promise<Prepared> {
+  async #prepareUpdate(kind: Kind, given: Resource, trusts: boolean): Promise<Prepared> {
     const of = describeRef(kind, given.metadata);
     if (!given.metadata.resourceVersion)
       throw new DatastoreError(
@@ -170,7 +180,7 @@ export class KeyValueClient implements Client {
         metadata: { ...(uid ? { uid } : {}), ...(creationTimestamp ? { creationTimestamp } : {}), ...given.metadata },
       };
     }
-    const { key, value, decoded } = encodeChecked(kind, resource);
+    const { key, value, decoded } = encodeChecked(kind, resource, trusts);
     return {
       compare: { key, modRevision },
       write: { key, value },
@@ -183,21 +193,22 @@ export class KeyValueClient implements Client {
     const of = describeRef(kind, ref);
     let key = keyOf(kind, ref);
     let modRevision: number | "any" = options.resourceVersion ? revisionOf(options.resourceVersion, of) : "any";
-    if (key === undefined || options.uid !== undefined) {
+    // A store of keys gives a revision once, so whoever names one names the very object; its uid would cost a read.
+    const byUid = options.uid !== undefined && !options.resourceVersion;
+    if (key === undefined || byUid) {
       const stored = await this.#stored(kind, ref);
       if (!stored) throw new DatastoreError("NOT_FOUND", `${of} does not exist`);
       key = stored.key;
-      if (options.uid !== undefined) {
+      if (byUid) {
         const uid = isModelKind(kind) ? modelUid(stored) : attempt(() => decode(kind, stored))?.metadata.uid;
         if (uid !== options.uid)
           throw new DatastoreError(
             "CONFLICT",
             `${of} was deleted and made again since it was read: it has another uid`,
           );
-        if (modRevision === "any") modRevision = stored.modRevision;
+        modRevision = stored.modRevision;
       }
     }
-    const openEnded = options.uid !== undefined && !options.resourceVersion;
     return {
       compare: { key, modRevision },
       write: { key, value: undefined },
@@ -205,7 +216,7 @@ export class KeyValueClient implements Client {
       answer: (_revision, previous) =>
         (previous && attempt(() => decode(kind, previous))) ?? placeholder(kind, ref, previous),
       refusal: (current) => changed(of, current, options.resourceVersion),
-      retry: (current) => openEnded && current !== undefined,
+      retry: (current) => byUid && current !== undefined,
     };
   }
 
@@ -218,8 +229,18 @@ export class KeyValueClient implements Client {
   }
 }
 
-/** What is written for a resource, after making sure that it can be read again. */
-function encodeChecked(kind: Kind, resource: Resource) {
+/** A resource as it is created. */
+function withBirth(given: Resource): Resource {
+  const metadata = {
+    ...given.metadata,
+    uid: given.metadata.uid || crypto.randomUUID(),
+    creationTimestamp: given.metadata.creationTimestamp || (goTime(new Date()) as string),
+  };
+  return { ...given, metadata };
+}
+
+/** What is written for a resource, after making sure that it can be read again, unless that is trusted. */
+function encodeChecked(kind: Kind, resource: Resource, trusts: boolean) {
   const ref = refOf(resource);
   const key = keyOf(kind, ref);
   if (key === undefined)
@@ -228,8 +249,10 @@ function encodeChecked(kind: Kind, resource: Resource) {
   const read = (modRevision: number, createRevision: number): Resource =>
     decode(kind, { key, value, modRevision, createRevision })!;
   // What cannot be read again is not written, and what is written is complete.
-  const complete = read(0, 0);
-  if (!isModelKind(kind)) {
+  if (isModelKind(kind)) {
+    if (!trusts) read(0, 0);
+  } else {
+    const complete = read(0, 0);
     const problem = checkResource(kind, complete, { unknown: "keep" })[0];
     if (problem)
       throw new DatastoreError("INVALID", `${describeRef(kind, resource.metadata)}: ${describeProblem(problem)}`);
@@ -246,15 +269,12 @@ function encodeChecked(kind: Kind, resource: Resource) {
   return { key, value, decoded };
 }
 
-function refuseRepeatedKeys(prepared: readonly Prepared[]): void {
+function refuseRepeatedKeys(writes: readonly Write[]): void {
   const seen = new Set<string>();
-  for (const { write } of prepared) {
-    if (seen.has(write.key))
-      throw new DatastoreError(
-        "INVALID",
-        `${write.key} is written twice in one batch: make them two batches, or one write`,
-      );
-    seen.add(write.key);
+  for (const { key } of writes) {
+    if (seen.has(key))
+      throw new DatastoreError("INVALID", `${key} is written twice in one batch: make them two batches, or one write`);
+    seen.add(key);
   }
 }
 
@@ -276,9 +296,9 @@ function changed(of: string, current: Stored | undefined, expected: string | und
 }
 
 function revisionOf(resourceVersion: string, of: string): number {
-  // A revision that this store cannot have given: the object is not the one that was read.
-  const revision = /^[1-9]\d{0,15}$/.test(resourceVersion) ? Number(resourceVersion) : Number.NaN;
-  if (Number.isSafeInteger(revision)) return revision;
+  // Anything else is a revision that this store cannot have given: the object is not the one that was read.
+  const revision = Number(resourceVersion);
+  if (Number.isSafeInteger(revision) && revision > 0 && String(revision) === resourceVersion) return revision;
   throw new DatastoreError(
     "INVALID",
     `${of}: metadata.resourceVersion: ${JSON.stringify(resourceVersion)}: must be one that was read from this datastore`,

@@ -16,9 +16,6 @@ const BLOCKS = `${IPAM}assignment/`;
 const HANDLES = `${IPAM}handle/`;
 export const IPAM_CONFIG = `${IPAM}config`;
 
-const BLOCK_KEY = /^\/calico\/ipam\/v2\/assignment\/ipv[46]\/block\/([^/]+)$/;
-const AFFINITY_KEY = /^\/calico\/ipam\/v2\/(host|virtual)\/([^/]+)\/ipv[46]\/block\/([^/]+)$/;
-
 export type AffinityType = "host" | "virtual";
 
 /** What a key of a kind identifies. Fields that the kind's key does not hold are absent. */
@@ -100,15 +97,15 @@ export function rangesOf(kind: Kind, index: Index | undefined): Range[] {
 export function parseKey(kind: Kind, key: string): KeyParts | undefined {
   switch (kind.kind) {
     case "IPAMBlock": {
-      const cidr = keyCidr(BLOCK_KEY.exec(key)?.[1]);
+      const cidr = key.startsWith(BLOCKS) ? keyCidr(key.slice(BLOCKS.length).split("/")) : undefined;
       return cidr && { name: cidrName(formatCidr(cidr)), cidr };
     }
     case "BlockAffinity": {
-      const match = AFFINITY_KEY.exec(key);
-      const cidr = keyCidr(match?.[3]);
-      if (!match || !cidr) return undefined;
-      const node = match[2]!;
-      return { name: affinityName(node, formatCidr(cidr)), cidr, node, affinityType: match[1] as AffinityType };
+      if (!key.startsWith(IPAM)) return undefined;
+      const [affinityType, node, ...rest] = key.slice(IPAM.length).split("/");
+      const cidr = keyCidr(rest);
+      if (!cidr || !node || (affinityType !== "host" && affinityType !== "virtual")) return undefined;
+      return { name: affinityName(node, formatCidr(cidr)), cidr, node, affinityType };
     }
     case "IPAMHandle": {
       const id = key.startsWith(HANDLES) ? key.slice(HANDLES.length) : "";
@@ -142,8 +139,10 @@ export function refOf(resource: Resource): Ref {
   };
 }
 
-function keyCidr(text: string | undefined): Cidr | undefined {
-  return text === undefined ? undefined : tryParseCidr(text.replace("-", "/"));
+/** The CIDR in the last parts of a key: ipv4/block/10.0.0.0-26. */
+function keyCidr([family, block, text, ...rest]: readonly string[]): Cidr | undefined {
+  if ((family !== "ipv4" && family !== "ipv6") || block !== "block" || rest.length > 0) return undefined;
+  return text ? tryParseCidr(text.replace("-", "/")) : undefined;
 }
 
 function blockCidr(ref: Ref): Cidr {

@@ -1,4 +1,4 @@
-import { type Address, formatAddress, tryParseAddress } from "./address.ts";
+import { type Address, formatAddress, parseSmall, tryParseAddress } from "./address.ts";
 
 /** A network: `base` has no bit set beyond `length`. */
 export interface Cidr {
@@ -14,10 +14,9 @@ export function tryParseCidr(text: string): Cidr | undefined {
   const slash = text.lastIndexOf("/");
   if (slash < 0) return undefined;
   const address = tryParseAddress(text.slice(0, slash));
-  const digits = text.slice(slash + 1);
-  if (!address || !/^(0|[1-9]\d{0,2})$/.test(digits)) return undefined;
+  const length = parseSmall(text.slice(slash + 1));
+  if (!address || length === undefined) return undefined;
   // An IPv4-mapped network keeps its IPv6 prefix length in text; it has no IPv4 meaning below /96, so it is refused.
-  const length = Number(digits);
   if (length > bits(address.version) || (address.version === 4 && text.indexOf(":") >= 0)) return undefined;
   return cidrFromAddress(address, length);
 }

@@ -1,28 +1,24 @@
 import type { BlockAffinity } from "../api/blockaffinity.ts";
-import type { IPAMBlock } from "../api/ipamblock.ts";
 import type { IPAMHandle } from "../api/ipamhandle.ts";
-import { selectsNode } from "../api/ippool.ts";
-import { cidrContains, formatCidr, parseCidr } from "../ip/index.ts";
-import { blockLimit, ownerText } from "./affinity.ts";
-import { allocate, cleanHandle, ordinalsOfHandle } from "./block.ts";
-import { claimBlock, releaseAffinity } from "./claim.ts";
+import { cidrContains, parseCidr } from "../ip/index.ts";
+import { blockLimit } from "./affinity.ts";
+import { cleanHandle, ordinalsOfHandle } from "./block.ts";
 import { backOff, type Context, isRace, RETRIES, tooManyConflicts } from "./context.ts";
 import { IpamError } from "./errors.ts";
 import { describePortion, ExtraRefused, type Portion, writeGrant } from "./grant.ts";
-import { asksForNode, choosePools, disabledReason, type Pool, poolOf, selectsAll } from "./pools.ts";
+import { asksForNode, choosePools } from "./pools.ts";
 import {
   cidrOf,
   readAffinities,
   readAllPools,
   readAllReservations,
-  readBlock,
   readConfig,
   readHandle,
   readNodeLabels,
 } from "./reads.ts";
-import { findClaimable, listing } from "./search.ts";
-import type { Assigned, AutoAssignRequest, Owner } from "./types.ts";
-import { type Family, load, type Row, remember, type Work } from "./work.ts";
+import { confirmedBlock, poolName, type Serving, take } from "./serving.ts";
+import type { Assigned, AssignedAddress, AutoAssignRequest, Owner } from "./types.ts";
+import { cidrsOf, type Family, load, type Row, type Work } from "./work.ts";
 
 /** How many of a host's own blocks are read at a time. */
 const BLOCKS_A_ROUND = 8;
@@ -118,27 +114,33 @@ export function chooseFamily(
       { pools: rejected },
     );
   }
-  const order = (row: BlockAffinity) => {
-    const cidr = parseCidr(row.spec.cidr);
-    return { row, cidr, rank: usable.findIndex((pool) => cidrContains(pool.cidr, cidr)) };
-  };
-  const own = rows
-    .map(order)
-    .filter(({ cidr, rank }) => cidr.version === version && rank >= 0)
-    .sort((a, b) => a.rank - b.rank || (a.cidr.base < b.cidr.base ? -1 : 1))
-    .map(({ row }) => ({ cidr: row.spec.cidr, confirmed: row.spec.state === "confirmed" }));
+  const ranked: { row: Row; base: bigint; rank: number }[] = [];
+  for (const { spec } of rows) {
+    const cidr = parseCidr(spec.cidr);
+    if (cidr.version !== version) continue;
+    let rank = 0;
+    while (rank < usable.length && !cidrContains(usable[rank]!.cidr, cidr)) rank++;
+    const row = { cidr: spec.cidr, confirmed: spec.state === "confirmed" };
+    if (rank < usable.length) ranked.push({ row, base: cidr.base, rank });
+  }
+  ranked.sort((a, b) => a.rank - b.rank || (a.base < b.base ? -1 : 1));
+  const own: Row[] = [];
+  for (const { row } of ranked) own.push(row);
   const limit = blockLimit(request.maxBlocksPerHost ?? 0, work.config.maxBlocksPerHost);
   return { version, wanted, pools: usable, rejected, rows: own, limit, listed: false };
 }
 
 /** The second round: the first blocks of every family, and those of the handle. */
 async function loadFirst(work: Work, families: readonly Family[], handle: IPAMHandle | undefined): Promise<void> {
-  const wanted = new Set(Object.keys(handle?.spec.block ?? {}));
-  for (const family of families) for (const row of family.rows.slice(0, BLOCKS_A_ROUND)) wanted.add(row.cidr);
-  await load(work, [...wanted]);
+  const wanted = handle ? Object.keys(handle.spec.block) : [];
+  for (const { rows } of families) wanted.push(...cidrsOf(rows.slice(0, BLOCKS_A_ROUND)));
+  await load(work, wanted);
 }
 
-/** Decides from which blocks a family is served, claiming and reclaiming as needed, and allocates in their values. */
+/**
+ * Decides from which blocks a family is served, and allocates in their values: what the handle holds, then the owner's
+ * confirmed blocks. Nearly every request ends there; what claims, reclaims and borrows is loaded when one does not.
+ */
 async function plan(
   work: Work,
   family: Family,
@@ -146,81 +148,22 @@ async function plan(
   handleId: string | undefined,
   handle: IPAMHandle | undefined,
 ): Promise<Portion[]> {
-  const { ctx, owner, reservations, config } = work;
-  if (request.reuse) await load(work, Object.keys(handle?.spec.block ?? {}));
+  if (request.reuse && handle) await load(work, Object.keys(handle.spec.block));
   const portions =
     request.reuse && handle && handleId !== undefined ? heldPortions(work, family, handle, handleId) : [];
-  let need = family.wanted - portions.reduce((sum, { held }) => sum + held.length, 0);
-  const take = (block: IPAMBlock): void => {
-    if (need === 0) return;
-    const fresh = allocate(block.spec, cidrOf(block), need, handleId, request.attributes ?? {}, reservations);
-    if (fresh.length === 0) return;
-    need -= fresh.length;
-    const at = portions.findIndex((portion) => portion.block === block);
-    const before = portions[at];
-    if (before) portions[at] = { ...before, fresh: [...before.fresh, ...fresh] };
-    else portions.push({ block, fresh, held: [], pool: poolName(family.pools, block) });
-  };
-  const confirmed = (row: Row): IPAMBlock | undefined => {
-    const block = work.blocks.get(row.cidr);
-    return row.confirmed && block?.spec.affinity === ownerText(owner) ? block : undefined;
-  };
-
-  /** A claim has written a block that addresses were already taken from: what was taken is out of date. */
-  const isOutdated = (block: IPAMBlock) => portions.some((portion) => portion.block.spec.cidr === block.spec.cidr);
-  const again = (claimed: IPAMBlock): Promise<Portion[]> => {
-    for (const { block } of portions) if (block.spec.cidr !== claimed.spec.cidr) work.blocks.delete(block.spec.cidr);
-    return plan(work, family, request, handleId, handle);
-  };
-
-  for (let first = 0; first < family.rows.length && need > 0; first += BLOCKS_A_ROUND) {
+  const serving: Serving = { work, family, request, handleId, portions, need: family.wanted };
+  for (const { held } of portions) serving.need -= held.length;
+  for (let first = 0; first < family.rows.length && serving.need > 0; first += BLOCKS_A_ROUND) {
     const round = family.rows.slice(first, first + BLOCKS_A_ROUND);
-    await load(
-      work,
-      round.map((row) => row.cidr),
-    );
+    await load(work, cidrsOf(round));
     for (const row of round) {
-      const block = confirmed(row);
-      if (block) take(block);
+      const block = confirmedBlock(work, row);
+      if (block) take(serving, block);
     }
   }
-  // Claims and releases that were cut short: taken up only when they are needed.
-  for (const row of [...family.rows]) {
-    if (need === 0) break;
-    if (confirmed(row)) continue;
-    const block = await claimBlock(ctx, owner, parseCidr(row.cidr));
-    remember(work, row.cidr, block);
-    if (block) row.confirmed = true;
-    else family.rows = family.rows.filter((other) => other !== row);
-    if (block && isOutdated(block)) return again(block);
-    if (block) take(block);
-  }
-  if (need > 0) await releaseUnselected(work, request);
-  for (let claims = 0; need > 0 && claims < RETRIES; claims++) {
-    if (family.rows.length >= family.limit || !config.autoAllocateBlocks) throw await exhausted(work, family, request);
-    const cidr = await findClaimable(work, family);
-    if (!cidr) break;
-    const block = await claimBlock(ctx, owner, cidr);
-    remember(work, formatCidr(cidr), block ?? (await readBlock(ctx, cidr)));
-    if (!block) continue;
-    const { cidr: name } = block.spec;
-    if (!family.rows.some((row) => row.cidr === name)) family.rows.push({ cidr: name, confirmed: true });
-    if (isOutdated(block)) return again(block);
-    take(block);
-  }
-  if (need > 0 && !config.strictAffinity) {
-    for (const block of await listing(work, family)) {
-      if (need === 0) break;
-      take(block);
-    }
-  }
-  if (need > 0) throw await exhausted(work, family, request);
-  return portions;
-}
-
-function poolName(pools: readonly Pool[], block: IPAMBlock): string {
-  const { version, base } = cidrOf(block);
-  return poolOf(pools, { version, value: base })?.name ?? "";
+  if (serving.need === 0) return portions;
+  const { acquire } = await import("./acquire.ts");
+  return (await acquire(serving)) ? portions : plan(work, family, request, handleId, handle);
 }
 
 /** What the handle holds already of a family, up to what is wanted. */
@@ -239,26 +182,31 @@ function heldPortions(work: Work, family: Family, handle: IPAMHandle, handleId: 
 }
 
 /** What the handle holds according to the blocks, before the portions' new addresses are added. */
-function recounted(work: Work, handle: IPAMHandle, portions: readonly Portion[]): Map<string, number> {
-  const counts = new Map<string, number>();
+function recounted(work: Work, handle: IPAMHandle, portions: readonly Portion[]): Record<string, number> {
+  const counts: Record<string, number> = {};
   for (const cidr of Object.keys(handle.spec.block)) {
     const block = work.blocks.get(cidr);
     if (!block) continue;
     const fresh = portions.find((portion) => portion.block === block)?.fresh.length ?? 0;
-    counts.set(cidr, ordinalsOfHandle(block.spec, cleanHandle(handle.spec.handleID)).length - fresh);
+    counts[cidr] = ordinalsOfHandle(block.spec, cleanHandle(handle.spec.handleID)).length - fresh;
   }
   return counts;
 }
 
 /** The blocks to write: those with new addresses, and when there is anything else to write also those that are only held, to guard them. */
-function touched(portions: readonly Portion[], withExtra: boolean): Portion[] {
-  const writes = withExtra || portions.some(({ fresh }) => fresh.length > 0);
-  return writes ? [...portions] : [];
+function touched(portions: readonly Portion[], withExtra: boolean): readonly Portion[] {
+  if (withExtra) return portions;
+  for (const { fresh } of portions) if (fresh.length > 0) return portions;
+  return [];
 }
 
 function toAssigned(portions: readonly Portion[]): Assigned {
-  const all = portions.flatMap(describePortion);
-  return { v4: all.filter(({ version }) => version === 4), v6: all.filter(({ version }) => version === 6) };
+  const v4: AssignedAddress[] = [];
+  const v6: AssignedAddress[] = [];
+  for (const portion of portions) {
+    for (const one of describePortion(portion)) (one.version === 4 ? v4 : v6).push(one);
+  }
+  return { v4, v6 };
 }
 
 /** Reads again what a refused write was made of. */
@@ -286,24 +234,4 @@ async function refresh(
     again?.metadata.resourceVersion !== handle?.metadata.resourceVersion ||
     [...before].some(([cidr, version]) => work.blocks.get(cidr)?.metadata.resourceVersion !== version);
   return { handle: again, any };
-}
-
-/** Gives up empty blocks of pools that do not select this node any more, as others may need them. */
-async function releaseUnselected(work: Work, request: AutoAssignRequest): Promise<void> {
-  const { ctx, owner, config, allPools } = work;
-  if (owner.type !== "host" || !asksForNode(allPools)) return;
-  const labels = request.nodeLabels ?? (await readNodeLabels(ctx, owner.name));
-  if (!labels) return;
-  for (const row of await readAffinities(ctx, owner)) {
-    const cidr = parseCidr(row.spec.cidr);
-    const pool = allPools.find((candidate) => cidrContains(candidate.cidr, cidr));
-    if (!pool || disabledReason(pool) !== undefined || selectsAll(pool.resource.spec.nodeSelector)) continue;
-    if (!selectsNode(pool.resource, labels)) await releaseAffinity(ctx, config, owner, cidr, { mustBeEmpty: true });
-  }
-}
-
-/** Says of every pool why it gave nothing. */
-async function exhausted(work: Work, family: Family, request: AutoAssignRequest): Promise<IpamError> {
-  const { explainExhaustion } = await import("./exhaustion.ts");
-  return explainExhaustion(work, family, request.host);
 }

@@ -228,7 +228,8 @@ export function mendBlock(spec: IPAMBlockSpec): void {
 
 /** Equal attributes are stored once: answers the index of an equal entry, or of a new one. */
 function attributeIndex(spec: IPAMBlockSpec, handle: string | undefined, attributes: Attributes): number {
-  for (const [index, entry] of spec.attributes.entries()) {
+  for (let index = 0; index < spec.attributes.length; index++) {
+    const entry = spec.attributes[index]!;
     if (
       entry.handle_id === handle &&
       entry.releasedAt === undefined &&
@@ -251,20 +252,24 @@ function isNone(attributes: Attributes | undefined): boolean {
 
 function sameAttributes(a: Attributes, b: Attributes): boolean {
   const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+  for (const key of keys) if (a[key] !== b[key]) return false;
+  return keys.length === Object.keys(b).length;
 }
 
 /** Removes the attributes outside `used` and renumbers those that follow. */
 function dropUnused(spec: IPAMBlockSpec, used: ReadonlySet<number>): boolean {
   const kept: AllocationAttributes[] = [];
   const moved = new Map<number, number>();
-  for (const [index, entry] of spec.attributes.entries()) {
-    if (used.has(index)) moved.set(index, kept.push(entry) - 1);
+  for (let index = 0; index < spec.attributes.length; index++) {
+    if (used.has(index)) moved.set(index, kept.push(spec.attributes[index]!) - 1);
   }
   if (kept.length === spec.attributes.length) return false;
   // An index without an entry is kept as it is, beyond the end, so that the corruption stays visible.
   const beyond = spec.attributes.length;
-  spec.allocations = spec.allocations.map((index) => (index === null ? null : (moved.get(index) ?? beyond + index)));
+  for (let ordinal = 0; ordinal < spec.allocations.length; ordinal++) {
+    const index = spec.allocations[ordinal]!;
+    if (index !== null) spec.allocations[ordinal] = moved.get(index) ?? beyond + index;
+  }
   spec.attributes = kept;
   return true;
 }

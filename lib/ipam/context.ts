@@ -107,9 +107,9 @@ export class PartialCommit extends Error {
  * Carries out operations: in one commit where the datastore can, else in order. Throws the datastore's error when
  * nothing was written, and PartialCommit when the first `done` operations were.
  */
-export async function commit(ctx: Context, operations: readonly Operation[]): Promise<Resource[]> {
-  if (operations.length === 0) return [];
-  if (ctx.client.capabilities.atomicBatch) return ctx.client.batch(operations);
+export async function commit(ctx: Context, operations: readonly Operation[]): Promise<void> {
+  if (operations.length === 0) return;
+  if (ctx.client.capabilities.atomicBatch) return ctx.client.commit(operations);
   const done: Resource[] = [];
   for (const operation of operations) {
     try {
@@ -118,7 +118,6 @@ export async function commit(ctx: Context, operations: readonly Operation[]): Pr
       throw done.length === 0 ? error : new PartialCommit(done, error);
     }
   }
-  return done;
 }
 
 function carryOut(client: Client, operation: Operation): Promise<Resource> {

@@ -6,8 +6,9 @@
  *
  * Data flow: configuration, pools, reservations, affinities and the handle are read in one round, the blocks in a
  * second; `block.ts`, `pools.ts`, `candidates.ts`, `reservations.ts`, `handle.ts` and `affinity.ts` decide without
- * effects; `assign.ts` (with `search.ts` for new blocks and `grant.ts` for the commit), `given.ts`, `claim.ts` and
- * `release.ts` write. Handle, block and what the caller adds go into one batch:
+ * effects; `assign.ts` (with `grant.ts` for the commit), `given.ts`, `claim.ts` and `release.ts` write. What an
+ * ordinary ADD or DEL does not need is loaded when it is: `acquire.ts` (new blocks, with `search.ts`; borrowing), `undo.ts`, and what
+ * people ask for. Handle, block and what the caller adds go into one batch:
  * one commit where the datastore has transactions, elsewhere in that order and undone on failure. A conflict means
  * that somebody was faster: what conflicted is read again and decided anew.
  *

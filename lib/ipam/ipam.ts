@@ -1,9 +1,8 @@
 import type { Client } from "../datastore/index.ts";
 import { autoAssign } from "./assign.ts";
 import { createContext } from "./context.ts";
-import { allocationOf, ipsByHandle } from "./queries.ts";
 import { readConfig } from "./reads.ts";
-import { releaseAddresses, releaseByHandle } from "./release.ts";
+import { releaseByHandle } from "./release.ts";
 import type { Ipam, IpamOptions } from "./types.ts";
 
 /** An allocator over a datastore. Opens nothing and starts nothing; what a pod's ADD and DEL do not need is loaded when it is called. */
@@ -14,9 +13,9 @@ export function createIpam(client: Client, options: IpamOptions = {}): Ipam {
     autoAssign: (request) => autoAssign(ctx, request),
     assignIp: async (request) => (await import("./given.ts")).assignIp(ctx, request),
     releaseByHandle: (handle, more) => releaseByHandle(ctx, handle, more),
-    releaseAddresses: (requests) => releaseAddresses(ctx, requests),
-    ipsByHandle: (handle) => ipsByHandle(ctx, handle),
-    allocationOf: (address) => allocationOf(ctx, address),
+    releaseAddresses: async (requests) => (await import("./release-addresses.ts")).releaseAddresses(ctx, requests),
+    ipsByHandle: async (handle) => (await import("./queries.ts")).ipsByHandle(ctx, handle),
+    allocationOf: async (address) => (await import("./queries.ts")).allocationOf(ctx, address),
     claimAffinity: async (cidr, owner) => (await owners()).claimAffinity(ctx, cidr, owner),
     releaseOwner: async (owner, more) => (await owners()).releaseOwner(ctx, owner, more),
     releaseAffinities: async (cidr, more) => (await owners()).releaseAffinities(ctx, cidr, more),

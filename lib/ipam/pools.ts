@@ -38,12 +38,14 @@ export function disabledReason({ resource, blockSize, cidr }: Pool): string | un
 
 /** The pool that contains an address. */
 export function poolOf(pools: readonly Pool[], address: Address): Pool | undefined {
-  return pools.find(({ cidr }) => containsAddress(cidr, address));
+  for (const pool of pools) if (containsAddress(pool.cidr, address)) return pool;
+  return undefined;
 }
 
 /** Whether the choice of pools depends on the node's labels. */
 export function asksForNode(pools: readonly Pool[]): boolean {
-  return pools.some(({ resource }) => !selectsAll(resource.spec.nodeSelector));
+  for (const { resource } of pools) if (!selectsAll(resource.spec.nodeSelector)) return true;
+  return false;
 }
 
 /** Whether a selector is one of those that select everything, so that nothing needs to be read or parsed. */
@@ -70,11 +72,12 @@ export interface PoolChoice {
 
 /** Which pools a request may take addresses from. Throws IPAM_POOL_NOT_FOUND when a requested one may not be used. */
 export function choosePools(pools: readonly Pool[], query: PoolQuery): PoolChoice {
-  const family = pools.filter(({ cidr }) => cidr.version === query.version);
-  const chosen = query.requested.length > 0 ? query.requested.map((text) => requestedPool(pools, text, query)) : family;
+  const chosen = new Set<Pool>();
+  for (const text of query.requested) chosen.add(requestedPool(pools, text, query));
+  if (query.requested.length === 0) for (const pool of pools) if (pool.cidr.version === query.version) chosen.add(pool);
   const usable: Pool[] = [];
   const rejected: PoolReason[] = [];
-  for (const pool of new Set(chosen)) {
+  for (const pool of chosen) {
     const reason = query.requested.length > 0 ? wrongUse(pool, query.use) : unfitReason(pool, query);
     if (reason === undefined) usable.push(pool);
     else rejected.push({ pool: pool.name, cidr: formatCidr(pool.cidr), reason });

@@ -7,7 +7,7 @@ import { type Context, retrying } from "./context.ts";
 import { recountHandle } from "./counts.ts";
 import { releaseOwner } from "./owners.ts";
 import { readBlock, readConfig } from "./reads.ts";
-import { releaseAddresses } from "./release.ts";
+import { releaseAddresses } from "./release-addresses.ts";
 import type { Finding, IpamConfig, Owner, RepairOptions, RepairReport } from "./types.ts";
 
 /**

@@ -15,11 +15,11 @@ export class Reservations {
   readonly #spans: Readonly<Record<4 | 6, readonly Span[]>>;
 
   constructor(cidrs: readonly Cidr[], base?: Reservations) {
-    const spans = (version: 4 | 6): Span[] => [
-      ...(base ? base.#spans[version] : []),
-      ...cidrs.filter((cidr) => cidr.version === version).map(spanOf),
-    ];
-    this.#spans = { 4: merge(spans(4)), 6: merge(spans(6)) };
+    const spans: Record<4 | 6, Span[]> = { 4: [], 6: [] };
+    if (base) for (const version of [4, 6] as const) spans[version].push(...base.#spans[version]);
+    for (const cidr of cidrs) spans[cidr.version].push(spanOf(cidr));
+    for (const version of [4, 6] as const) if (spans[version].length > 1) spans[version] = merge(spans[version]);
+    this.#spans = spans;
   }
 
   /** These and further networks. */
@@ -32,8 +32,10 @@ export class Reservations {
   }
 
   overlaps(cidr: Cidr): boolean {
+    const spans = this.#spans[cidr.version];
+    if (spans.length === 0) return false;
     const { first, last } = spanOf(cidr);
-    return this.#spans[cidr.version].some((span) => span.first <= last && first <= span.last);
+    return spans.some((span) => span.first <= last && first <= span.last);
   }
 
   /** The last address of the span that covers all of `cidr`; undefined when some of it is not reserved. */

@@ -43,11 +43,25 @@ export interface Family {
   listed: boolean;
 }
 
+/** The blocks of affinities. */
+export function cidrsOf(rows: readonly Row[]): string[] {
+  const cidrs: string[] = [];
+  for (const { cidr } of rows) cidrs.push(cidr);
+  return cidrs;
+}
+
 /** Reads blocks that are not known yet, in one round trip. */
 export async function load(work: Work, cidrs: readonly string[]): Promise<void> {
-  const missing = cidrs.filter((cidr) => !work.blocks.has(cidr));
-  const found = await Promise.all(missing.map((cidr) => readBlock(work.ctx, parseCidr(cidr))));
-  for (const [index, cidr] of missing.entries()) remember(work, cidr, found[index]);
+  const missing: string[] = [];
+  const reads: Promise<IPAMBlock | undefined>[] = [];
+  for (const cidr of cidrs) {
+    if (work.blocks.has(cidr) || missing.includes(cidr)) continue;
+    missing.push(cidr);
+    reads.push(readBlock(work.ctx, parseCidr(cidr)));
+  }
+  if (missing.length === 0) return;
+  const found = await Promise.all(reads);
+  for (let i = 0; i < missing.length; i++) remember(work, missing[i]!, found[i]);
 }
 
 /** Keeps a block that was read, with what has cooled down collected. */

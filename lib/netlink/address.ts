@@ -1,5 +1,5 @@
 /** Interface addresses: include/uapi/linux/if_addr.h. */
-import { type Address, addressFromBytes, formatAddress } from "../ip/index.ts";
+import { type Address, addressBytes, addressFromBytes, formatAddress } from "../ip/index.ts";
 import { type DumpRequest, FLAG, familyOf, type Message, type Request, TYPE } from "./message.ts";
 import { Reader, type Writer } from "./wire.ts";
 
@@ -29,13 +29,12 @@ export interface AddressInfo {
 }
 
 function body(writer: Writer, change: AddressChange): void {
-  writer.u8(familyOf(change.address.version));
-  writer.u8(change.length);
-  writer.u8(0); // the flags are an attribute: this field has room for eight of them
-  writer.u8(change.scope ?? 0);
+  // Family, prefix length, flags and scope; the flags are an attribute as well, as this field has room for eight of them only.
+  writer.u32(familyOf(change.address.version) | (change.length << 8) | ((change.scope ?? 0) << 24));
   writer.u32(change.index);
-  writer.attributeAddress(IFA.LOCAL, change.address);
-  writer.attributeAddress(IFA.ADDRESS, change.address);
+  const bytes = addressBytes(change.address);
+  writer.attribute(IFA.LOCAL, bytes);
+  writer.attribute(IFA.ADDRESS, bytes);
   if (change.flags) writer.attributeU32(IFA.FLAGS, change.flags);
 }
 

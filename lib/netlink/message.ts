@@ -87,42 +87,40 @@ export interface DumpRequest<Item> {
   readonly decode: (message: Message) => Item | undefined;
 }
 
-/** Appends one message. */
+/** Appends one message; where the next one begins. */
 export function encodeMessage(
   writer: Writer,
   type: number,
   flags: number,
   sequence: number,
   body: (writer: Writer) => void,
-): void {
-  const start = writer.length;
-  writer.u32(0);
-  writer.u16(type);
-  writer.u16(flags);
-  writer.u32(sequence);
-  writer.u32(0); // port: the kernel fills in the sender's
+): number {
+  const start = writer.words4(0, type | (flags << 16), sequence, 0); // the last is the port: the kernel fills in the sender's
   body(writer);
-  writer.patchU32(start, writer.length - start);
+  const end = writer.length;
+  writer.patchU32(start, end - start);
+  if ((end & 3) === 0) return end;
   writer.pad();
+  return writer.length;
 }
 
 /** The messages of one datagram. */
 export function parseMessages(datagram: Uint8Array): Message[] {
-  const reader = new Reader(datagram);
+  const view = new DataView(datagram.buffer, datagram.byteOffset, datagram.byteLength);
   const messages: Message[] = [];
   for (let at = 0; at < datagram.length; ) {
     if (datagram.length - at < HEADER) {
       throw new NetlinkParseError(`${datagram.length - at} bytes are left where a message header of 16 should begin`);
     }
-    const length = reader.u32(at);
+    const length = view.getUint32(at, true);
     if (length < HEADER || length > datagram.length - at) {
       throw new NetlinkParseError(`message of ${length} bytes where ${datagram.length - at} are left`);
     }
     messages.push({
-      type: reader.u16(at + 4),
-      flags: reader.u16(at + 6),
-      sequence: reader.u32(at + 8),
-      port: reader.u32(at + 12),
+      type: view.getUint16(at + 4, true),
+      flags: view.getUint16(at + 6, true),
+      sequence: view.getUint32(at + 8, true),
+      port: view.getUint32(at + 12, true),
       payload: datagram.subarray(at + HEADER, at + length),
     });
     at += Math.ceil(length / 4) * 4;

@@ -1,7 +1,7 @@
 /** Neighbours (ARP, NDP, proxies, forwarding database): include/uapi/linux/neighbour.h. */
 import { type Address, addressFromBytes, formatAddress, formatMac } from "../ip/index.ts";
 import { AF, type DumpRequest, FLAG, familyOf, type Message, type Request, TYPE } from "./message.ts";
-import { Reader, type Writer } from "./wire.ts";
+import { NESTED, Reader, type Writer } from "./wire.ts";
 
 const NDA = { DST: 1, LLADDR: 2, IFINDEX: 8 } as const;
 const NDTA = { NAME: 1, PARMS: 6 } as const;
@@ -138,13 +138,12 @@ export function neighbourTableSet(index: number, version: 4 | 6, settings: { rea
     flags: FLAG.REPLACE,
     attempt: () => `set the proxy delay of the link with index ${index} to ${settings.proxyDelay} ms`,
     body: (writer) => {
-      writer.u8(familyOf(version));
-      writer.zeros(3);
+      writer.u32(familyOf(version)); // and three bytes of nothing
       writer.attributeString(NDTA.NAME, version === 4 ? "arp_cache" : "ndisc_cache");
-      writer.nested(NDTA.PARMS, () => {
-        writer.attributeU32(NDTPA.IFINDEX, index);
-        writer.attributeU64(NDTPA.PROXY_DELAY, settings.proxyDelay);
-      });
+      const parameters = writer.begin(NDTA.PARMS | NESTED);
+      writer.attributeU32(NDTPA.IFINDEX, index);
+      writer.attributeU64(NDTPA.PROXY_DELAY, settings.proxyDelay);
+      writer.end(parameters);
     },
   };
 }

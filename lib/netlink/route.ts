@@ -140,14 +140,10 @@ function body(writer: Writer, route: RouteChange, protocol: number, scope: numbe
   const { destination, nextHops } = route;
   const table = route.table ?? RT_TABLE.MAIN;
   const type = TYPES.indexOf(route.type ?? "unicast");
-  writer.u8(familyOf(destination.version));
-  writer.u8(destination.length);
-  writer.u8(0); // source prefix length
-  writer.u8(0); // type of service
-  writer.u8(table < 256 ? table : RT_TABLE.UNSPEC);
-  writer.u8(route.protocol ?? protocol);
-  writer.u8(route.scope ?? scope);
-  writer.u8(type);
+  // struct rtmsg in words of four bytes: family, prefix lengths of destination and source, type of service;
+  writer.u32(familyOf(destination.version) | (destination.length << 8));
+  const shown = table < 256 ? table : RT_TABLE.UNSPEC;
+  writer.u32(shown | ((route.protocol ?? protocol) << 8) | ((route.scope ?? scope) << 16) | (type << 24));
   writer.u32(route.onlink ? RTNH_F_ONLINK : 0);
   if (destination.length > 0) {
     writer.attributeAddress(RTA.DST, { version: destination.version, value: destination.base });

@@ -80,7 +80,11 @@ class RouteSocket implements Netlink {
 
   constructor(fd: number) {
     this.#fd = fd;
-    optional(() => setSocketOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1, "ask netlink for explanations"));
+    try {
+      setSocketOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1, "ask netlink for explanations");
+    } catch (error) {
+      ignoreLacking(error);
+    }
   }
 
   request<Reply>(request: Request<Reply>): Reply {
@@ -105,16 +109,17 @@ class RouteSocket implements Netlink {
     const writer = new Writer(1024);
     const first = this.#sequence + 1;
     let next = from;
-    while (next < requests.length && next - from < BATCH_REQUESTS && (next === from || writer.length < BATCH_BYTES)) {
+    let written = 0;
+    while (next < requests.length && next - from < BATCH_REQUESTS && written < BATCH_BYTES) {
       const request = requests[next]!;
       // Success needs no acknowledgement but the last's: what fails is reported in any case, in order.
       const last = next + 1 === requests.length || next + 1 - from === BATCH_REQUESTS;
       const flags = FLAG.REQUEST | request.flags | (last && !request.decode ? FLAG.ACK : 0);
-      const start = writer.length;
-      encodeMessage(writer, request.type, flags, ++this.#sequence, request.body);
+      const start = written;
+      written = encodeMessage(writer, request.type, flags, ++this.#sequence, request.body);
       next++;
       // Whether it was the last is known only now when the bytes are what limits.
-      if (!request.decode && writer.length >= BATCH_BYTES) writer.patchU16(start + 6, flags | FLAG.ACK);
+      if (!request.decode && written >= BATCH_BYTES) writer.patchU16(start + 6, flags | FLAG.ACK);
     }
     const attempt = requests[from]!.attempt;
     send(this.#fd, writer.finish(), attempt);
@@ -139,7 +144,11 @@ class RouteSocket implements Netlink {
   dump<Item>(request: DumpRequest<Item>): Item[] {
     if (!this.#strict) {
       // Kernels before 4.20 lack it, and then send more than was asked: `decode` filters.
-      optional(() => setSocketOption(this.#fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1, "ask netlink to filter dumps"));
+      try {
+        setSocketOption(this.#fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1, "ask netlink to filter dumps");
+      } catch (error) {
+        ignoreLacking(error);
+      }
       this.#strict = true;
     }
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
@@ -178,10 +187,6 @@ class RouteSocket implements Netlink {
 }
 
 /** For what the kernel may lack: explanations and filters are not worth failing for. */
-function optional(action: () => void): void {
-  try {
-    action();
-  } catch (error) {
-    if (!(error instanceof SysError && error.code === "ENOPROTOOPT")) throw error;
-  }
+function ignoreLacking(error: unknown): void {
+  if (!(error instanceof SysError && error.code === "ENOPROTOOPT")) throw error;
 }

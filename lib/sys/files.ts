@@ -1,5 +1,5 @@
 import { SysError } from "./errno.ts";
-import { syscall } from "./libc.ts";
+import { closeFd, syscall } from "./libc.ts";
 import { allocate, cString } from "./memory.ts";
 
 /**
@@ -31,11 +31,6 @@ export function openFile(path: string, flags: number, purpose: string, mode = 0o
   }
 }
 
-/** Closes a descriptor. Never throws: whatever close(2) answers, the descriptor is gone. */
-export function closeFd(fd: number): void {
-  syscall("close", fd);
-}
-
 /** What is known of an open file. `length` is in bytes. */
 export interface FileStatus {
   readonly inode: number;
@@ -49,16 +44,12 @@ export function statFd(fd: number, purpose: string): FileStatus {
   const result = syscall("fstat", fd, bytes);
   if (result < 0) throw new SysError("fstat", -result, purpose);
   const view = new DataView(bytes.buffer);
+  // Inode and length are below 2^53: bigints would cost a fresh process more than the call.
   return {
-    inode: wide(view, STAT.inode),
-    length: wide(view, STAT.length),
+    inode: view.getUint32(STAT.inode, true) + view.getUint32(STAT.inode + 4, true) * 2 ** 32,
+    length: view.getUint32(STAT.length, true) + view.getUint32(STAT.length + 4, true) * 2 ** 32,
     isRegular: (view.getUint32(STAT_MODE, true) & S_IFMT) === S_IFREG,
   };
-}
-
-/** Below 2^53, as both are: a bigint would cost a fresh process more than the call. */
-function wide(view: DataView, offset: number): number {
-  return view.getUint32(offset, true) + view.getUint32(offset + 4, true) * 2 ** 32;
 }
 
 /** Everything up to the end of the file or stream, as UTF-8 text. More than `limit` bytes are refused with EFBIG. */
@@ -82,13 +73,10 @@ export function readAll(fd: number, purpose: string, limit = 64 * 2 ** 20): stri
 
 /** The text of a file; undefined when there is none. */
 export function readTextFile(path: string): string | undefined {
-  let fd: number;
-  try {
-    fd = openFile(path, OPEN.READ, `read ${path}`);
-  } catch (error) {
-    if (error instanceof SysError && error.errno === ENOENT) return undefined;
-    throw error;
-  }
+  // Most are asked for in case they exist: an error made and caught would cost more than all the rest.
+  let fd = syscall("openat", AT_FDCWD, cString(path), OPEN.READ | O_CLOEXEC);
+  if (fd === -ENOENT) return undefined;
+  if (fd < 0) fd = openFile(path, OPEN.READ, `read ${path}`);
   try {
     return readAll(fd, `read ${path}`);
   } finally {

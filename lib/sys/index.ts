@@ -7,7 +7,6 @@
  */
 export { errnoName, SysError } from "./errno.ts";
 export {
-  closeFd,
   type FileStatus,
   folderOf,
   makeFolder,
@@ -21,6 +20,7 @@ export {
   writeAll,
   writeSysctl,
 } from "./files.ts";
+export { closeFd } from "./libc.ts";
 export { type FileLock, type LockOptions, lockFile, lockFileSync } from "./lock.ts";
 export { allocate, cString } from "./memory.ts";
 export { currentNamespace, inNamespace, type Namespace, openNamespace } from "./namespace.ts";

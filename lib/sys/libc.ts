@@ -61,24 +61,28 @@ let loaded: Libc | undefined;
 function load(): Libc {
   const numbers = process.arch === "x64" ? NUMBERS.x64 : process.arch === "arm64" ? NUMBERS.arm64 : undefined;
   if (!numbers) throw new SysError("syscall", 38, `no system call table for the architecture ${process.arch}`);
-  const { symbols } = openLibc();
+  const i64 = FFIType.i64;
+  const { symbols } = dlopen("libc.so.6", {
+    // i64_fast: a number when it fits, and every result here does; plain i64 would make a bigint of each.
+    syscall: { args: [i64, i64, i64, i64, i64, i64, i64], returns: FFIType.i64_fast },
+    __errno_location: { args: [], returns: FFIType.ptr },
+  });
   const errnoAt = symbols.__errno_location();
   if (typeof errnoAt !== "number") throw new SysError("__errno_location", 38, "libc gave no address for errno");
   return { call: symbols.syscall as unknown as Libc["call"], errnoAt, numbers };
 }
 
-function openLibc() {
-  const i64 = FFIType.i64;
-  return dlopen("libc.so.6", {
-    // i64_fast: a number when it fits, and every result here does; plain i64 would make a bigint of each.
-    syscall: { args: [i64, i64, i64, i64, i64, i64, i64], returns: FFIType.i64_fast },
-    __errno_location: { args: [], returns: FFIType.ptr },
-  });
+function address(argument: Uint8Array<ArrayBuffer> | null): number {
+  return argument === null || argument.byteLength === 0 ? 0 : ptr(argument);
 }
 
-function address(argument: SyscallArgument): number {
-  if (typeof argument === "number") return argument;
-  return argument === null || argument.byteLength === 0 ? 0 : ptr(argument);
+/**
+ * Closes a descriptor. Never throws: whatever close(2) answers, the descriptor is gone. Not through `syscall`, because an ADD
+ * closes ten, and JavaScriptCore compiles, in threads that it starts for it, what a process calls more than 33 times.
+ */
+export function closeFd(fd: number): void {
+  loaded ??= load();
+  loaded.call(loaded.numbers.close, fd, 0, 0, 0, 0, 0);
 }
 
 /** The call's result, or the errno as a negative number. EINTR is passed on like any other. */
@@ -93,6 +97,15 @@ export function syscall(
 ): number {
   loaded ??= load();
   const { call, errnoAt, numbers } = loaded;
-  const result = call(numbers[name], address(a), address(b), address(c), address(d), address(e), address(f));
+  // Numbers are told apart here: a function that is called for each would be hot enough to be compiled, at every start.
+  const result = call(
+    numbers[name],
+    typeof a === "number" ? a : address(a),
+    typeof b === "number" ? b : address(b),
+    typeof c === "number" ? c : address(c),
+    typeof d === "number" ? d : address(d),
+    typeof e === "number" ? e : address(e),
+    typeof f === "number" ? f : address(f),
+  );
   return result === -1 ? -read.i32(errnoAt, 0) : Number(result);
 }

@@ -1,6 +1,6 @@
 import { SysError } from "./errno.ts";
-import { closeFd, OPEN, openFile } from "./files.ts";
-import { syscall } from "./libc.ts";
+import { OPEN, openFile } from "./files.ts";
+import { closeFd, syscall } from "./libc.ts";
 
 const LOCK_EX = 2;
 const LOCK_NB = 4;
@@ -40,6 +40,8 @@ export function lockFileSync(path: string, options?: LockOptions & { abandon?: u
 export function lockFileSync(path: string, options?: LockOptions): FileLock | undefined;
 export function lockFileSync(path: string, options: LockOptions = {}): FileLock | undefined {
   const fd = openLock(path);
+  // Nearly always nobody has it.
+  if (syscall("flock", fd, LOCK_EX | LOCK_NB) >= 0) return held(fd, path);
   try {
     if (options.timeout === undefined && !options.abandon) {
       while (!attempt(fd, path, LOCK_EX)) {

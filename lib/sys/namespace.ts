@@ -1,6 +1,6 @@
 import { SysError } from "./errno.ts";
-import { closeFd, OPEN, openFile, statFd, writeAll } from "./files.ts";
-import { syscall } from "./libc.ts";
+import { OPEN, openFile, statFd, writeAll } from "./files.ts";
+import { closeFd, syscall } from "./libc.ts";
 
 const CLONE_NEWNET = 0x40000000;
 

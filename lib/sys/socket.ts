@@ -26,7 +26,8 @@ export function openNetlinkSocket(protocol: number, options: { nonBlocking?: boo
 export function bindNetlinkSocket(fd: number): void {
   const name = allocate(12); // struct sockaddr_nl: family u16, pad u16, port id u32, groups u32
   new DataView(name.buffer).setUint16(0, AF_NETLINK, true);
-  check(syscall("bind", fd, name, name.length), "bind", "bind a netlink socket");
+  const result = syscall("bind", fd, name, name.length);
+  if (result < 0) throw new SysError("bind", -result, "bind a netlink socket");
 }
 
 /** Subscribes to a multicast group by its number (RTNLGRP_…), not by a bit of the old group mask. */
@@ -38,7 +39,8 @@ export function joinNetlinkGroup(fd: number, group: number): void {
 export function setSocketOption(fd: number, level: number, option: number, value: number, purpose: string): void {
   const bytes = allocate(4);
   new DataView(bytes.buffer).setInt32(0, value, true);
-  check(syscall("setsockopt", fd, level, option, bytes, 4), "setsockopt", purpose);
+  const result = syscall("setsockopt", fd, level, option, bytes, 4);
+  if (result < 0) throw new SysError("setsockopt", -result, purpose);
 }
 
 /** Sends one datagram to the kernel. `purpose` is asked only for the message of an error. */
@@ -95,8 +97,4 @@ export function waitReadable(fd: number, timeout: number): boolean {
     if (ready >= 0) return ready > 0;
     if (ready !== -EINTR) throw new SysError("ppoll", -ready, "wait for a socket");
   }
-}
-
-function check(result: number, call: string, purpose: string): void {
-  if (result < 0) throw new SysError(call, -result, purpose);
 }

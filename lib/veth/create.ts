@@ -56,9 +56,21 @@ const MAC_PAUSE = 100;
  */
 export function createPodInterface(plan: PodInterfacePlan): PodInterface {
   validatePlan(plan);
-  using home = currentNamespace();
-  using pod = openPod(plan, home);
-  using host = openNetlink(plan.hostNetns);
+  const home = currentNamespace();
+  let pod: Namespace | undefined;
+  let host: Netlink | undefined;
+  try {
+    pod = openPod(plan, home);
+    host = openNetlink(plan.hostNetns);
+    return createIn(plan, home, host, pod);
+  } finally {
+    host?.close();
+    pod?.close();
+    home.close();
+  }
+}
+
+function createIn(plan: PodInterfacePlan, home: Namespace, host: Netlink, pod: Namespace): PodInterface {
   const notes: string[] = [];
   const { kind, link } = makePair(plan, host, pod, notes);
   try {
@@ -187,11 +199,9 @@ function configure(
   notes: string[],
 ): PodInterface {
   const { v6 } = versionsOf(plan);
-  const onHost = plan.hostNetns
-    ? (action: () => void) => inNamespace(plan.hostNetns!, action, home)
-    : (action: () => void) => action();
-  onHost(() => apply(hostSysctls(plan), v6, notes));
-  using podNetlink = inNamespace(
+  if (plan.hostNetns) inNamespace(plan.hostNetns, () => apply(hostSysctls(plan), v6, notes), home);
+  else apply(hostSysctls(plan), v6, notes);
+  const podNetlink = inNamespace(
     pod,
     () => {
       apply(podSysctls(plan), v6, notes);
@@ -199,19 +209,23 @@ function configure(
     },
     home,
   );
-  const hostMac = parseMac(made.mac ?? fail(`${plan.hostInterface} has no MAC address`));
-  const hostLink = settle(plan, host, bringUpHost(plan, host, made, hostMac), hostMac, notes);
-  const podLink = bringUpPod(plan, podNetlink, made, hostMac);
-  return {
-    deviceType: kind,
-    containerInterface: plan.containerInterface,
-    containerIndex: podLink.index,
-    containerMac: podLink.mac ?? fail(`${plan.containerInterface} has no MAC address`),
-    hostInterface: plan.hostInterface,
-    hostIndex: hostLink.index,
-    hostMac: hostLink.mac ?? "",
-    notes,
-  };
+  try {
+    const hostMac = parseMac(made.mac ?? fail(`${plan.hostInterface} has no MAC address`));
+    const hostLink = settle(plan, host, bringUpHost(plan, host, made, hostMac), hostMac, notes);
+    const podLink = bringUpPod(plan, podNetlink, made, hostMac);
+    return {
+      deviceType: kind,
+      containerInterface: plan.containerInterface,
+      containerIndex: podLink.index,
+      containerMac: podLink.mac ?? fail(`${plan.containerInterface} has no MAC address`),
+      hostInterface: plan.hostInterface,
+      hostIndex: hostLink.index,
+      hostMac: hostLink.mac ?? "",
+      notes,
+    };
+  } finally {
+    podNetlink.close();
+  }
 }
 
 function apply(sysctls: readonly Sysctl[], v6: boolean, notes: string[]): void {
@@ -314,7 +328,8 @@ function bringUpPod(plan: PodInterfacePlan, netlink: Netlink, made: LinkInfo, ho
     const v6 = address.version === 6;
     requests.push(addressAdd({ index, address, length: v6 ? 128 : 32, ...(v6 && { flags: IFA_F.NODAD }) }));
   }
-  const results = netlink.batch([...requests, linkGet({ index })]);
+  requests.push(linkGet({ index }));
+  const results = netlink.batch(requests);
   for (const { error } of results) {
     if (error) throw new VethError("KERNEL", `in the pod ${plan.netns}: ${error.message}`, { cause: error });
   }

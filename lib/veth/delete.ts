@@ -1,5 +1,12 @@
 import { type LinkInfo, linkDelete, linkDeleteGroup, linkSet, type Netlink, openNetlink } from "../netlink/index.ts";
-import { currentNamespace, lockFileSync, type Namespace, openNamespace, SysError } from "../sys/index.ts";
+import {
+  currentNamespace,
+  type FileLock,
+  lockFileSync,
+  type Namespace,
+  openNamespace,
+  SysError,
+} from "../sys/index.ts";
 import {
   CONDEMNED,
   findHostEnd,
@@ -26,7 +33,7 @@ const LOCK_TIMEOUT = 10_000;
  */
 export function deletePodInterface(plan: DeletePlan): DeleteOutcome {
   const notes: string[] = [];
-  using host = openNetlink(plan.hostNetns);
+  const host = openNetlink(plan.hostNetns);
   try {
     const named = findLink(host, { name: plan.hostInterface });
     const unfinished = plan.owner === "" && named?.group === UNFINISHED;
@@ -38,6 +45,8 @@ export function deletePodInterface(plan: DeletePlan): DeleteOutcome {
   } catch (error) {
     if (error instanceof VethError) throw error;
     throw new VethError("KERNEL", (error as Error).message, { cause: error });
+  } finally {
+    host.close();
   }
 }
 
@@ -95,8 +104,9 @@ function remove(plan: DeletePlan, host: Netlink, link: LinkInfo, notes: string[]
     throw condemned.error;
   }
   const gone = (): boolean => findLink(host, { index }) === undefined;
+  let lock: FileLock | undefined;
   try {
-    using lock = lockFileSync(plan.lockFile, { timeout: plan.lockTimeout ?? LOCK_TIMEOUT, abandon: gone });
+    lock = lockFileSync(plan.lockFile, { timeout: plan.lockTimeout ?? LOCK_TIMEOUT, abandon: gone });
     // Between condemning and getting the lock another one's deletion may have taken ours along.
     if (!lock || gone()) return 0;
     const { error } = host.batch([linkDeleteGroup(CONDEMNED)])[0]!;
@@ -105,6 +115,8 @@ function remove(plan: DeletePlan, host: Netlink, link: LinkInfo, notes: string[]
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     notes.push(`${error.message}: deleted without it`);
+  } finally {
+    lock?.release();
   }
   return removeOne(host, index);
 }

@@ -1,23 +1,21 @@
 import { folderOf } from "../../sys/index.ts";
 import { DatastoreError, type DatastoreErrorCode } from "../errors.ts";
 
-/** What SQLite answers, as a code of ours and what would help. */
-const MEANINGS: readonly (readonly [RegExp, DatastoreErrorCode, string])[] = [
-  [/^SQLITE_FULL/, "FULL", "no room on the disk: make room and try again; nothing was changed"],
-  [
-    /^SQLITE_(BUSY|LOCKED)/,
-    "UNAVAILABLE",
-    "other processes kept it locked for too long: find out what holds it (fuser)",
-  ],
-  [/^SQLITE_(NOTADB)/, "CORRUPT", "is not an SQLite database: restore it from a copy, or name another file"],
-  [/^SQLITE_(CORRUPT)/, "CORRUPT", "is damaged: restore it from a copy; it is neither repaired nor made anew"],
-  [
-    /^SQLITE_(READONLY|PERM|AUTH)/,
-    "UNAUTHORIZED",
-    "may not be written: check the file's and folder's owner, mode and mount",
-  ],
-  [/^SQLITE_CANTOPEN/, "UNAVAILABLE", "cannot be opened: check that the folder exists and may be written"],
-  [/^SQLITE_IOERR/, "UNAVAILABLE", "reading or writing the file failed: check the disk and the kernel's log"],
+const LOCKED = "other processes kept it locked for too long: find out what holds it (fuser)";
+const FORBIDDEN = "may not be written: check the file's and folder's owner, mode and mount";
+
+/** How SQLite's answers begin, as a code of ours and what would help. */
+const MEANINGS: readonly (readonly [string, DatastoreErrorCode, string])[] = [
+  ["SQLITE_FULL", "FULL", "no room on the disk: make room and try again; nothing was changed"],
+  ["SQLITE_BUSY", "UNAVAILABLE", LOCKED],
+  ["SQLITE_LOCKED", "UNAVAILABLE", LOCKED],
+  ["SQLITE_NOTADB", "CORRUPT", "is not an SQLite database: restore it from a copy, or name another file"],
+  ["SQLITE_CORRUPT", "CORRUPT", "is damaged: restore it from a copy; it is neither repaired nor made anew"],
+  ["SQLITE_READONLY", "UNAUTHORIZED", FORBIDDEN],
+  ["SQLITE_PERM", "UNAUTHORIZED", FORBIDDEN],
+  ["SQLITE_AUTH", "UNAUTHORIZED", FORBIDDEN],
+  ["SQLITE_CANTOPEN", "UNAVAILABLE", "cannot be opened: check that the folder exists and may be written"],
+  ["SQLITE_IOERR", "UNAVAILABLE", "reading or writing the file failed: check the disk and the kernel's log"],
 ];
 
 /** The DatastoreError for whatever an operation on `file` threw. */
@@ -28,8 +26,8 @@ export function sqliteError(file: string, error: unknown): DatastoreError {
   // The index beside the log (-shm) grows through a memory map, and SQLite calls a disk without room an I/O error there.
   if (code.startsWith("SQLITE_IOERR") && isOutOfRoom(folderOf(file)))
     return new DatastoreError("FULL", `sqlite ${file}: no room on the disk (${message})`, { cause: error });
-  for (const [pattern, meaning, remedy] of MEANINGS)
-    if (pattern.test(code))
+  for (const [prefix, meaning, remedy] of MEANINGS)
+    if (code.startsWith(prefix))
       return new DatastoreError(meaning, `sqlite ${file}: ${remedy} (${message})`, { cause: error });
   if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG")
     return new DatastoreError("FULL", `sqlite ${file}: no room on the disk (${message})`, { cause: error });

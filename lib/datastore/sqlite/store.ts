@@ -4,7 +4,6 @@ import type { SqliteConfig } from "../config.ts";
 import { DatastoreError } from "../errors.ts";
 import type { Compare, KeyValueStore, Range, ReadResult, Stored, StoreEvent, TransactResult, Write } from "../store.ts";
 import { Gap } from "../store.ts";
-import { changesAfter } from "./changes.ts";
 import { sqliteError, textField } from "./errors.ts";
 import { checkFile, createFile, lockPath } from "./file.ts";
 import { type Row, stored } from "./rows.ts";
@@ -102,19 +101,20 @@ export class SqliteStore implements KeyValueStore {
   async read(ranges: readonly Range[]): Promise<ReadResult> {
     return this.#read(() => ({
       revision: this.#revision(),
-      results: ranges.map((range) => this.#range(range)),
+      results: this.#ranges(ranges),
     }));
   }
 
   async transact(compares: readonly Compare[], writes: readonly Write[]): Promise<TransactResult> {
     const result = this.#write(() => this.#apply(compares, writes));
-    if (result.succeeded) for (const wake of [...this.#waiting]) wake();
+    if (result.succeeded && this.#waiting.size > 0) for (const wake of [...this.#waiting]) wake();
     return result;
   }
 
   async *watch(range: Range, from: number, signal: AbortSignal): AsyncIterable<readonly StoreEvent[]> {
     const ended = new AbortController();
     const either = AbortSignal.any([signal, ended.signal]);
+    const { changesAfter } = await import("./changes.ts");
     try {
       for (let seen = from; !signal.aborted && !this.#closed; ) {
         const changed = this.#nextChange(either);
@@ -133,7 +133,7 @@ export class SqliteStore implements KeyValueStore {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    for (const wake of [...this.#waiting]) wake();
+    if (this.#waiting.size > 0) for (const wake of [...this.#waiting]) wake();
     if (this.brief) return;
     for (const statement of this.#statements.values()) statement.finalize();
     this.#statements.clear();
@@ -153,14 +153,23 @@ export class SqliteStore implements KeyValueStore {
 
   #apply(compares: readonly Compare[], writes: readonly Write[]): TransactResult {
     const before = this.#revision();
-    const current = compares.map(({ key }) => this.#get(key));
-    if (!compares.every((compare, i) => holds(compare, current[i])))
-      return { succeeded: false, revision: before, current };
+    const current: (Stored | undefined)[] = [];
+    const known = new Map<string, Stored | undefined>();
+    let hold = true;
+    for (const compare of compares) {
+      const stored = this.#get(compare.key);
+      current.push(stored);
+      known.set(compare.key, stored);
+      if (!holds(compare, stored)) hold = false;
+    }
+    if (!hold) return { succeeded: false, revision: before, current };
     const revision = before + 1;
     let changed = false;
-    const previous = writes.map(({ key, value }) => {
-      const old = current[compares.findIndex((compare) => compare.key === key)] ?? this.#get(key);
-      if (value === undefined && !old) return undefined;
+    const previous: (Stored | undefined)[] = [];
+    for (const { key, value } of writes) {
+      const old = known.has(key) ? known.get(key) : this.#get(key);
+      previous.push(value === undefined ? old : undefined);
+      if (value === undefined && !old) continue;
       changed = true;
       this.#statement("INSERT INTO changes (revision, key, value, modified, created) VALUES (?1, ?2, ?3, ?4, ?5)").run(
         revision,
@@ -171,7 +180,7 @@ export class SqliteStore implements KeyValueStore {
       );
       if (value === undefined) {
         this.#statement("DELETE FROM kv WHERE key = ?1").run(key);
-        return old;
+        continue;
       }
       this.#statement(`INSERT OR REPLACE INTO kv (${COLUMNS}) VALUES (?1, ?2, ?3, ?4)`).run(
         key,
@@ -179,8 +188,7 @@ export class SqliteStore implements KeyValueStore {
         revision,
         old?.createRevision ?? revision,
       );
-      return undefined;
-    });
+    }
     if (changed && revision % TRIM_EVERY === 0)
       this.#statement("DELETE FROM changes WHERE revision < ?1").run(revision - KEPT_CHANGES);
     return { succeeded: true, revision: changed ? revision : before, previous };
@@ -195,16 +203,20 @@ export class SqliteStore implements KeyValueStore {
     return row ? stored(row) : undefined;
   }
 
-  #range(range: Range): Stored[] {
-    if ("key" in range) {
-      const found = this.#get(range.key);
-      return found ? [found] : [];
+  #ranges(ranges: readonly Range[]): Stored[][] {
+    const results: Stored[][] = [];
+    for (const range of ranges) {
+      const found: Stored[] = [];
+      results.push(found);
+      if ("key" in range) {
+        const one = this.#get(range.key);
+        if (one) found.push(one);
+      } else {
+        const rows = this.#statement(`SELECT ${COLUMNS} FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key`);
+        for (const row of rows.all(range.start, range.end) as Row[]) found.push(stored(row));
+      }
     }
-    const rows = this.#statement(`SELECT ${COLUMNS} FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key`).all(
-      range.start,
-      range.end,
-    ) as Row[];
-    return rows.map(stored);
+    return results;
   }
 
   #statement(sql: string): Statement {

@@ -126,6 +126,26 @@ export function listTests(on: Context): void {
       expect(await codeOf(on.client.batch([twice, twice]))).toBe("INVALID");
     });
 
+    test("that nobody wants answered are written, refused and checked alike", async () => {
+      await on.clear();
+      const kind = IPPool as unknown as Kind;
+      const made = block("10.0.0.0/30", "host:n1");
+      const create = [
+        { op: "create", kind: IPAMBlock as unknown as Kind, resource: made },
+        { op: "create", kind, resource: pool("main", "10.0.0.0/16") },
+      ] as const;
+      expect(await on.client.commit(create)).toBeUndefined();
+      const read = (await on.client.get(IPAMBlock, { name: "10-0-0-0-30" }))!;
+      expect(read.spec).toEqual(made.spec);
+      expect((await on.client.get(IPPool, { name: "main" }))!.metadata.uid).toMatch(/^[0-9a-f-]{36}$/);
+      expect(await codeOf(on.client.commit(create))).toBe("EXISTS");
+      const update = { op: "update", kind: IPAMBlock as unknown as Kind, resource: read } as const;
+      await on.client.commit([update]);
+      expect(await codeOf(on.client.commit([update]))).toBe("CONFLICT");
+      const wrong = { op: "create", kind, resource: pool("wrong", "10.1.0.0/99") } as const;
+      expect(await codeOf(on.client.commit([wrong]))).toBe("INVALID");
+    });
+
     test("of many clients lose no update", async () => {
       await on.clear();
       const clients = await Promise.all(Array.from({ length: 5 }, on.another));

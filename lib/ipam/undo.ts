@@ -1,0 +1,60 @@
+import { IPAMBlock } from "../api/ipamblock.ts";
+import type { IPAMHandle } from "../api/ipamhandle.ts";
+import type { Resource } from "../api/meta.ts";
+import { DatastoreError, type Operation } from "../datastore/index.ts";
+import { attributesAt, cleanHandle, release, sequenceOf } from "./block.ts";
+import { asRead, type Context, retrying } from "./context.ts";
+import { lowerHandle } from "./counts.ts";
+import type { Grant, Portion } from "./grant.ts";
+import { cidrOf, readBlock } from "./reads.ts";
+
+/** Gives back what the first operations wrote. What cannot be given back now is logged, and found by check. */
+export async function undo(
+  ctx: Context,
+  grant: Grant,
+  operations: readonly Operation[],
+  done: readonly Resource[],
+): Promise<void> {
+  const { handleId } = grant;
+  try {
+    for (const [index, answer] of [...done.entries()].reverse()) {
+      const operation = operations[index]!;
+      const portion = operation.op === "update" && grant.portions.find(({ block }) => block === operation.resource);
+      if (portion) await giveBack(ctx, portion, handleId);
+      else if (operation.kind.kind === "IPAMHandle" && handleId !== undefined) {
+        const raised = new Map(grant.portions.map(({ block, fresh }) => [block.spec.cidr, fresh.length]));
+        await lowerHandle(ctx, answer as IPAMHandle, handleId, raised);
+      } else if (operation.op === "create") {
+        const { name, namespace } = answer.metadata;
+        const ref = { name, ...(namespace === undefined ? {} : { namespace }) };
+        await ctx.client.delete(operation.kind, ref, asRead(ctx, answer));
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof DatastoreError)) throw error;
+    ctx.log.warning("could not give back what a failed assignment had written; calicoctl ipam check finds it", {
+      handle: handleId,
+      error: error.message,
+    });
+  }
+}
+
+/** Frees addresses that nobody has used, without cooldown, if they still are this very allocation. */
+async function giveBack(ctx: Context, portion: Portion, handleId: string | undefined): Promise<void> {
+  if (portion.fresh.length === 0) return;
+  await retrying(ctx, `give back addresses of block ${portion.block.spec.cidr}`, async () => {
+    const block = await readBlock(ctx, cidrOf(portion.block));
+    if (!block) return;
+    const mine = portion.fresh.filter((ordinal) => {
+      const owner = attributesAt(block.spec, ordinal);
+      const handle = owner?.handle_id === undefined ? undefined : cleanHandle(owner.handle_id);
+      return (
+        owner && handle === handleId && sequenceOf(block.spec, ordinal) === sequenceOf(portion.block.spec, ordinal)
+      );
+    });
+    if (mine.length === 0) return;
+    release(block.spec, mine, 0, ctx.now());
+    block.spec.sequenceNumber += 1n;
+    await ctx.client.update(IPAMBlock, block);
+  });
+}
