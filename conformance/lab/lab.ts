@@ -100,6 +100,10 @@ class NamespaceLab implements Lab {
           [
             `address add ${node.address4}/24 dev eth0`,
             `address add ${node.address6}/64 dev eth0 nodad`,
+            // The kernel's own link-local address would be tentative for a second or two, and until then a node that forwards
+            // cannot ask for its neighbours: a pod's first packet to another node would be lost.
+            "link set eth0 addrgenmode none",
+            `address add fe80::${host}/64 dev eth0 nodad`,
             "link set eth0 up",
             `route add default via ${UNDERLAY4}`,
             `route add default via ${UNDERLAY6}`,
@@ -171,6 +175,8 @@ class NamespaceLab implements Lab {
       ip link add br0 type bridge
       ip address add ${UNDERLAY4}/24 dev br0
       ip address add ${UNDERLAY6}/64 dev br0 nodad
+      ip link set br0 addrgenmode none
+      ip address add fe80::1/64 dev br0 nodad
       ip link set br0 up
       ip link set lo up
       echo 1 >/proc/sys/net/ipv4/ip_forward

@@ -2,7 +2,13 @@ import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { CniError, errorCode, type Invocation, type Result } from "../cni/index.ts";
 import type { Client, Operation } from "../datastore/index.ts";
 import { type Assigned, createIpam, type Ipam } from "../ipam/index.ts";
-import { checkPodInterface, createPodInterface, deletePodInterface, VethError } from "../veth/index.ts";
+import {
+  checkPodInterface,
+  createPodInterface,
+  deletePodInterface,
+  type PodInterface,
+  VethError,
+} from "../veth/index.ts";
 import {
   assignByPlugin,
   attributesOf,
@@ -23,7 +29,7 @@ import { checkNetns, readMtu, readNodename } from "./settings.ts";
 import { awaitGates, awaitPolicy } from "./wait.ts";
 
 /** One ADD under way. */
-interface Work {
+export interface Work {
   readonly call: Invocation;
   readonly host: Host;
   readonly client: Client;
@@ -177,7 +183,7 @@ async function record(work: Work, existing: WorkloadEndpoint | undefined, isRepe
   let endpoint: WorkloadEndpoint | undefined;
   let attempts = 0;
   const alsoWrite = async (addresses: readonly string[]): Promise<Operation[]> => {
-    if (attempts++ > 0) current = await readEndpoint(client, identity);
+    if (attempts++ > 0) current = await rereadEndpoint(work, existing);
     endpoint = build(addresses);
     return writeEndpoint(endpoint, current);
   };
@@ -185,6 +191,22 @@ async function record(work: Work, existing: WorkloadEndpoint | undefined, isRepe
     underLock(call, work.host, () => assign(work, alsoWrite)),
   );
   return { addresses, endpoint: endpoint! };
+}
+
+/**
+ * The endpoint after a write of it was refused. When another sandbox of the pod has written it meanwhile, that one is being
+ * wired: overwriting its record would leave both without. Nothing of this call is written by then.
+ */
+async function rereadEndpoint(
+  { client, identity }: Work,
+  existing: WorkloadEndpoint | undefined,
+): Promise<WorkloadEndpoint | undefined> {
+  const current = await readEndpoint(client, identity);
+  const container = current?.spec.containerID;
+  if (container !== undefined && container !== identity.containerId && container !== existing?.spec.containerID) {
+    throw new CniError(errorCode.tryAgainLater, `another sandbox of this pod is being attached: ${container}`);
+  }
+  return current;
 }
 
 /** Asks the allocator for one address of each family, or for the one that CNI_ARGS names. */
@@ -224,14 +246,23 @@ function addressesAssigned({ v4, v6 }: Assigned): string[] {
 }
 
 /** Makes the interface, unless it is there and right already. */
-function wire(work: Work, recorded: Recorded, existing: WorkloadEndpoint | undefined): void {
+async function wire(work: Work, recorded: Recorded, existing: WorkloadEndpoint | undefined): Promise<void> {
   const { call, host, identity, mtu } = work;
   const { addresses, endpoint } = recorded;
   const plan = interfacePlan(call, host, identity, { addresses, mac: endpoint.spec.mac!, mtu });
   const previous = existing?.spec.containerID;
   if (previous === identity.containerId && checkPodInterface(plan).length === 0) return;
   if (previous !== undefined && previous !== identity.containerId) removePreviousSandbox(work, previous, existing);
-  for (const note of createPodInterface(plan).notes) host.log.warning(note, { container: identity.containerId });
+  let made: PodInterface;
+  try {
+    made = createPodInterface(plan);
+  } catch (error) {
+    if (!(error instanceof VethError) || error.code !== "HOST_INTERFACE_TAKEN" || identity.pod === "") throw error;
+    const { removeForgottenSandbox } = await import("./forgotten.ts");
+    if (!(await removeForgottenSandbox(work))) throw error;
+    made = createPodInterface(plan);
+  }
+  for (const note of made.notes) host.log.warning(note, { container: identity.containerId });
 }
 
 /**

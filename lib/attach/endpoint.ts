@@ -13,12 +13,17 @@ export interface EndpointFields {
   readonly profiles: readonly string[];
 }
 
-/** The endpoint record as upstream writes it; over `existing` where the pod had one (facts 2.2 and 2.5). */
+/**
+ * The endpoint record as upstream writes it, in the place of `existing` where the pod had one (facts 2.2 and 2.5). What others
+ * have written on it stays for the same container only: a new sandbox starts without.
+ */
 export function buildEndpoint(
   identity: Identity,
   fields: EndpointFields,
   existing: WorkloadEndpoint | undefined,
 ): WorkloadEndpoint {
+  const container = existing?.spec.containerID;
+  const kept = container === undefined || container === identity.containerId ? existing : undefined;
   const ipNetworks: string[] = [];
   for (const address of fields.addresses) ipNetworks.push(hostNetwork(address));
   return {
@@ -29,7 +34,7 @@ export function buildEndpoint(
       name: existing?.metadata.name ?? identity.endpointName,
       namespace: identity.namespace,
       labels: {
-        ...existing?.metadata.labels,
+        ...kept?.metadata.labels,
         ...identity.labels,
         // Set on every write, whatever a caller says (clientv3, updateLabelsForStorage).
         "projectcalico.org/namespace": identity.namespace,
@@ -37,7 +42,7 @@ export function buildEndpoint(
       },
     },
     spec: {
-      ...existing?.spec,
+      ...kept?.spec,
       orchestrator: identity.orchestrator,
       node: identity.node,
       containerID: identity.containerId,

@@ -37,12 +37,16 @@ export class GatewayError extends Error {
   }
 }
 
-/** The DatastoreError for whatever a call threw. `changes`: the call was a write. */
+const DOUBT = "; the write may or may not have been carried out";
+
+/** The DatastoreError for whatever a call threw. `changes`: the call was a write, and may have reached a member. */
 export function etcdError(name: string, error: unknown, changes = false): DatastoreError {
   if (error instanceof DatastoreError) return error;
   if (error instanceof GatewayError) {
     const [code, remedy] = meaning(error);
-    return new DatastoreError(code, `${name}: ${error.message}${remedy}`, { cause: error });
+    return new DatastoreError(code, `${name}: ${error.message}${changes && error.unavailable ? DOUBT : ""}${remedy}`, {
+      cause: error,
+    });
   }
   // The answer did not have the shape of one.
   if (error instanceof TypeError && !errorCode(error))
@@ -59,7 +63,7 @@ export function etcdError(name: string, error: unknown, changes = false): Datast
       },
     );
   const refused = /refused|ConnectionRefused|FailedToOpenSocket/i.test(`${message} ${errorCode(error)}`);
-  const doubt = changes && !refused ? "; the write may or may not have been carried out" : "";
+  const doubt = changes && !refused ? DOUBT : "";
   return new DatastoreError(
     "UNAVAILABLE",
     `${name}: cannot be reached (${message})${doubt}: check that etcd runs there and that the network lets this node through`,

@@ -20,16 +20,20 @@ export interface TransportOptions {
 const NOT_SENT = new Set(["ConnectionRefused", "FailedToOpenSocket", "ECONNREFUSED", "ENOTFOUND", "DNSException"]);
 
 /**
- * Calls etcd's v3 JSON gateway, failing over between endpoints. A call that changes something is only repeated when the earlier attempt
- * cannot have been carried out. The gateway has no lease to keep alive and no stream to share: each call is one HTTP request on
- * a kept-alive connection.
+ * Calls etcd's v3 JSON gateway, failing over between endpoints. What changes nothing (reads, the log-in, the start of a stream) leaves
+ * time for the endpoints that remain, so a silent member costs its share of the time limit, once: the client moves on to the next
+ * endpoint and stays there. A write has all of the time, and is only sent elsewhere when the earlier attempt cannot have been carried out.
+ * The gateway has no lease to keep alive and no stream to share: each call is one HTTP request on a kept-alive connection.
  */
 export class Transport {
   readonly #endpoints: readonly string[];
   readonly #options: TransportOptions;
-  /** The endpoint that answered last. */
+  /** The endpoint to begin with: the first one that has not failed since another one did. */
   #current = 0;
-  #token: Promise<string> | undefined;
+  /** The token of the user. Every member knows it, whoever gave it. */
+  #token: string | undefined;
+  /** The log-in that is under way. */
+  #login: { readonly endpoint: string; readonly token: Promise<string> } | undefined;
 
   constructor(options: TransportOptions) {
     this.#endpoints = options.endpoints;
@@ -63,38 +67,39 @@ export class Transport {
     streaming?: AbortSignal,
   ): Promise<{ response: Response; value: unknown }> {
     const text = JSON.stringify(body);
+    const { credentials } = this.#options;
+    const count = this.#endpoints.length;
+    const first = this.#current;
     let failure: unknown;
+    let doubtful = false;
     let renewed = false;
-    for (let attempt = 0; attempt < this.#endpoints.length; attempt++) {
-      const index = (this.#current + attempt) % this.#endpoints.length;
+    for (let attempt = 0; attempt < count; attempt++) {
+      const index = (first + attempt) % count;
+      const endpoint = this.#endpoints[index]!;
+      const now = performance.now();
+      const share = now + (deadline - now) / (count - attempt);
+      let token: string | undefined;
+      doubtful = false;
       try {
-        const answer = await this.#once(this.#endpoints[index]!, path, text, deadline, streaming);
-        this.#current = index;
-        return answer;
+        if (credentials) token = await this.#authenticate(credentials, endpoint, share);
+        doubtful = changes;
+        return await this.#post(endpoint, path, text, changes ? deadline : share, token, streaming);
       } catch (error) {
         if (streaming?.aborted) throw error;
         failure = error;
-        if (error instanceof GatewayError && error.staleToken && this.#options.credentials && !renewed) {
+        if (token !== undefined && error instanceof GatewayError && error.staleToken && !renewed) {
           renewed = true;
-          this.#token = undefined;
+          if (this.#token === token) this.#token = undefined;
           attempt--;
           continue;
         }
-        if (performance.now() >= deadline || !mayTryElsewhere(error, changes)) break;
+        if (!isFailing(error)) break;
+        // Unless another call has moved on already.
+        if (this.#current === index) this.#current = (index + 1) % count;
+        if (performance.now() >= deadline || (doubtful && !isNotSent(error))) break;
       }
     }
-    throw etcdError(this.name, failure, changes);
-  }
-
-  async #once(
-    endpoint: string,
-    path: string,
-    body: string,
-    deadline: number,
-    streaming: AbortSignal | undefined,
-  ): Promise<{ response: Response; value: unknown }> {
-    const token = this.#options.credentials && (await this.#authenticate(endpoint, deadline));
-    return this.#post(endpoint, path, body, deadline, token, streaming);
+    throw etcdError(this.name, failure, doubtful);
   }
 
   async #post(
@@ -134,21 +139,31 @@ export class Transport {
     }
   }
 
-  /** The token of a user; asked for once, and again when etcd says that it has expired. */
-  #authenticate(endpoint: string, deadline: number): Promise<string> {
-    const { username, password } = this.#options.credentials!;
-    this.#token ??= (async () => {
-      const body = JSON.stringify({ name: username, password });
-      const { value } = await this.#post(endpoint, "/v3/auth/authenticate", body, deadline);
-      const token = (value as { token?: unknown }).token;
-      if (typeof token !== "string") throw new GatewayError(200, undefined, "no token in the answer to the log-in");
+  /** The token of the user; asked for once, and again when etcd says that it has expired. */
+  async #authenticate(
+    { username, password }: NonNullable<TransportOptions["credentials"]>,
+    endpoint: string,
+    deadline: number,
+  ): Promise<string> {
+    if (this.#token !== undefined) return this.#token;
+    // Whoever comes meanwhile waits for the same answer, but not for one from another member, which may be silent.
+    if (this.#login?.endpoint !== endpoint)
+      this.#login = { endpoint, token: this.#logIn({ name: username, password }, endpoint, deadline) };
+    const login = this.#login;
+    try {
+      const token = await login.token;
+      this.#token = token;
       return token;
-    })();
-    // A failed log-in is not remembered.
-    this.#token.catch(() => {
-      this.#token = undefined;
-    });
-    return this.#token;
+    } finally {
+      if (this.#login === login) this.#login = undefined;
+    }
+  }
+
+  async #logIn(credentials: { name: string; password: string }, endpoint: string, deadline: number): Promise<string> {
+    const { value } = await this.#post(endpoint, "/v3/auth/authenticate", JSON.stringify(credentials), deadline);
+    const token = (value as { token?: unknown }).token;
+    if (typeof token !== "string") throw new GatewayError(200, undefined, "no token in the answer to the log-in");
+    return token;
   }
 }
 
@@ -160,11 +175,15 @@ export class TimedOut extends Error {
   }
 }
 
-function mayTryElsewhere(error: unknown, changes: boolean): boolean {
+/** The endpoint is to blame: another one may do better. */
+function isFailing(error: unknown): boolean {
   if (error instanceof DatastoreError) return false;
-  if (error instanceof GatewayError) return error.unavailable && !changes;
+  return error instanceof GatewayError ? error.unavailable : true;
+}
+
+function isNotSent(error: unknown): boolean {
   const code = typeof error === "object" && error !== null ? (error as { code?: unknown }).code : undefined;
-  return !changes || (typeof code === "string" && NOT_SENT.has(code));
+  return typeof code === "string" && NOT_SENT.has(code);
 }
 
 function parseAnswer(status: number, text: string): unknown {

@@ -3,14 +3,17 @@ import { DatastoreError, type DatastoreErrorCode } from "../errors.ts";
 
 const LOCKED = "other processes kept it locked for too long: find out what holds it (fuser)";
 const FORBIDDEN = "may not be written: check the file's and folder's owner, mode and mount";
+const REPLACED = "was replaced or removed while open";
 
 /** How SQLite's answers begin, as a code of ours and what would help. */
 const MEANINGS: readonly (readonly [string, DatastoreErrorCode, string])[] = [
   ["SQLITE_FULL", "FULL", "no room on the disk: make room and try again; nothing was changed"],
   ["SQLITE_BUSY", "UNAVAILABLE", LOCKED],
   ["SQLITE_LOCKED", "UNAVAILABLE", LOCKED],
-  ["SQLITE_NOTADB", "CORRUPT", "is not an SQLite database: restore it from a copy, or name another file"],
-  ["SQLITE_CORRUPT", "CORRUPT", "is damaged: restore it from a copy; it is neither repaired nor made anew"],
+  ["SQLITE_PROTOCOL", "UNAVAILABLE", LOCKED],
+  ["SQLITE_NOTADB", "CORRUPT", "is not an SQLite database"],
+  ["SQLITE_CORRUPT", "CORRUPT", "is damaged, and neither repaired nor made anew"],
+  ["SQLITE_READONLY_DBMOVED", "UNAVAILABLE", REPLACED],
   ["SQLITE_READONLY", "UNAUTHORIZED", FORBIDDEN],
   ["SQLITE_PERM", "UNAUTHORIZED", FORBIDDEN],
   ["SQLITE_AUTH", "UNAUTHORIZED", FORBIDDEN],
@@ -27,13 +30,32 @@ export function sqliteError(file: string, error: unknown): DatastoreError {
   if (code.startsWith("SQLITE_IOERR") && isOutOfRoom(folderOf(file)))
     return new DatastoreError("FULL", `sqlite ${file}: no room on the disk (${message})`, { cause: error });
   for (const [prefix, meaning, remedy] of MEANINGS)
-    if (code.startsWith(prefix))
-      return new DatastoreError(meaning, `sqlite ${file}: ${remedy} (${message})`, { cause: error });
+    if (code.startsWith(prefix)) {
+      const restore = meaning === "CORRUPT" ? `: ${howToRestore(file)}` : "";
+      return new DatastoreError(meaning, `sqlite ${file}: ${remedy}${restore} (${message})`, { cause: error });
+    }
   if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG")
     return new DatastoreError("FULL", `sqlite ${file}: no room on the disk (${message})`, { cause: error });
   if (code === "EACCES" || code === "EPERM" || code === "EROFS")
     return new DatastoreError("UNAUTHORIZED", `sqlite ${file}: may not be written (${message})`, { cause: error });
   return new DatastoreError("UNAVAILABLE", `sqlite ${file}: ${message}`, { cause: error });
+}
+
+/** What to do about a file that cannot be used. A log that is left beside it would be replayed into the backup and spoil it. */
+export const howToRestore = (file: string): string =>
+  `restore a backup (stop what writes it, remove ${file}-wal and ${file}-shm, then put the backup in its place), or name another file`;
+
+/** The path does not name the file that was opened. */
+export const replacedWhileOpen = (file: string): DatastoreError =>
+  new DatastoreError(
+    "UNAVAILABLE",
+    `sqlite ${file}: ${REPLACED}; nothing was written: the file that is there now is used from the next attempt on; when there is none, put it back, or restart to begin with an empty one`,
+  );
+
+/** Another process is at work: it writes, or (PROTOCOL, BUSY_RECOVERY) reads the log in after one was killed. */
+export function isBusy(error: unknown): boolean {
+  const code = textField(error, "code");
+  return code.startsWith("SQLITE_BUSY") || code === "SQLITE_PROTOCOL";
 }
 
 /** Not a whole step of the -shm file (32 KiB) is left. */

@@ -1,6 +1,7 @@
 import { Database } from "bun:sqlite";
-import { folderOf, lockFileSync, makeFolder, pathExists } from "../../sys/index.ts";
+import { allocate, folderOf, lockFileSync, makeFolder, pathExists } from "../../sys/index.ts";
 import { DatastoreError } from "../errors.ts";
+import { howToRestore } from "./errors.ts";
 
 /** "CALI": marks the file as ours, so that another program's database is never written to. */
 export const APPLICATION_ID = 0x43414c49;
@@ -9,9 +10,10 @@ export const SCHEMA_VERSION = 1;
 /**
  * `kv` is the data. `changes` is what happened, for watches: what each key held before each change (its value after a change is
  * what it held before the next one, or holds now). The revision of the store is that of the last change, so the last change is never
- * removed.
+ * removed. Revisions begin at the time in milliseconds: a file that is made anew does not repeat those of the one before, which
+ * somebody may have kept.
  */
-const SCHEMA = `
+const schema = (): string => `
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 BEGIN;
@@ -29,7 +31,7 @@ CREATE TABLE changes (
   created INTEGER,
   PRIMARY KEY (revision, key)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO changes (revision, key) VALUES (1, '');
+INSERT INTO changes (revision, key) VALUES (${Date.now()}, '');
 PRAGMA application_id = ${APPLICATION_ID};
 PRAGMA user_version = ${SCHEMA_VERSION};
 COMMIT;
@@ -56,7 +58,7 @@ export function createFile(file: string, timeout: number): void {
   chmodSync(draft, 0o600);
   const database = new Database(draft, { readwrite: true, create: false });
   try {
-    database.exec(SCHEMA);
+    database.exec(schema());
   } finally {
     database.close(true);
   }
@@ -66,23 +68,55 @@ export function createFile(file: string, timeout: number): void {
 }
 
 /** CORRUPT unless an opened file is a datastore of ours. */
-export function checkFile(file: string, database: Database): void {
-  const pragma = (name: string): number => {
+export function checkFile(file: string, database: Database, timeout: number): void {
+  const pragma = (name: string): unknown => {
     using statement = database.prepare(`PRAGMA ${name}`);
-    return (statement.get() as Record<string, number>)[name]!;
+    return (statement.get() as Record<string, unknown>)[name];
   };
   const found = { id: pragma("application_id"), version: pragma("user_version") };
-  if (found.id === APPLICATION_ID && found.version === SCHEMA_VERSION) return;
+  if (found.id === APPLICATION_ID && found.version === SCHEMA_VERSION) {
+    if (pragma("journal_mode") !== "wal") adoptBackup(file, database, timeout);
+    return;
+  }
   if (found.id === APPLICATION_ID)
     throw new DatastoreError(
       "CONFIG",
       `sqlite ${file}: has layout ${found.version}, this version reads layout ${SCHEMA_VERSION}: use the version that wrote it`,
     );
   const what = files().statSync(file).size === 0 ? "is empty" : "is not a datastore of Calico";
-  throw new DatastoreError(
-    "CORRUPT",
-    `sqlite ${file}: ${what}: restore it from a copy, or name another file; it was not changed`,
-  );
+  throw new DatastoreError("CORRUPT", `sqlite ${file}: ${what}: ${howToRestore(file)}; it was not changed`);
+}
+
+/**
+ * A file without a write-ahead log is a backup (VACUUM INTO leaves it so) that was put in the place of the datastore. Its revisions go
+ * on from now: those that were given after it was made must not be given again, because somebody may have kept one.
+ */
+function adoptBackup(file: string, database: Database, timeout: number): void {
+  using _lock = lockFileSync(lockPath(file), { timeout });
+  database
+    .transaction(() => {
+      // Another process may have been quicker, which this transaction has noticed.
+      using mode = database.prepare("PRAGMA journal_mode");
+      if ((mode.get() as { journal_mode: string }).journal_mode === "wal") return;
+      database.run(
+        `INSERT INTO changes (revision, key) SELECT max(coalesce(max(revision), 0) + 1, ${Date.now()}), '' FROM changes`,
+      );
+      database.run("DELETE FROM changes WHERE revision < (SELECT max(revision) FROM changes)");
+    })
+    .immediate();
+  database.run("PRAGMA journal_mode = WAL");
+}
+
+const HAS_MOVED = 20;
+
+/**
+ * Whether the path that was opened names another file now, or none (SQLITE_FCNTL_HAS_MOVED: one stat(2), compared with the inode of the
+ * open file).
+ */
+export function hasMoved(database: Database): boolean {
+  const answer = allocate(8);
+  database.fileControl(HAS_MOVED, answer);
+  return answer[0] !== 0;
 }
 
 /** Making a datastore is rare; opening one, which every plugin does, must not load node:fs. */

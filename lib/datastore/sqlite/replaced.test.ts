@@ -36,7 +36,7 @@ const restore = (copy: string, file: string) => {
   for (const rest of [`${file}-wal`, `${file}-shm`]) rmSync(rest, { force: true });
   renameSync(`${file}.restored`, file);
 };
-const valueOf = async (store: SqliteStore, key: string) => (await store.read([{ key }])).results[0]![0]?.value;
+const valueAt = async (store: SqliteStore, key: string) => (await store.read([{ key }])).results[0]![0]?.value;
 const put = (store: SqliteStore, key: string, value: string | undefined) => store.transact([], [{ key, value }]);
 async function eventually(condition: () => Promise<boolean>): Promise<void> {
   for (const deadline = Date.now() + 20_000; !(await condition()); ) {
@@ -58,10 +58,10 @@ describe("a file that is replaced while it is open", () => {
       const refusal = put(store, "/a", "lost");
       expect(await codeOf(refusal)).toBe("UNAVAILABLE");
       await expect(refusal).rejects.toThrow("was replaced or removed while open");
-      expect(await valueOf(store, "/a")).toBe("new");
+      expect(await valueAt(store, "/a")).toBe("new");
       await put(store, "/b", "1");
       const witness = open(file);
-      expect(await valueOf(witness, "/b")).toBe("1");
+      expect(await valueAt(witness, "/b")).toBe("1");
       expect(witness.database.query("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" });
       await Promise.all([store.close(), witness.close()]);
     });
@@ -74,7 +74,7 @@ describe("a file that is replaced while it is open", () => {
     const store = open(file);
     await put(store, "/a", "old");
     restore(other, file);
-    await eventually(async () => (await valueOf(store, "/a")) === "new");
+    await eventually(async () => (await valueAt(store, "/a")) === "new");
     await store.close();
   });
 
@@ -118,13 +118,13 @@ describe("a file that is removed while it is open", () => {
     await put(store, "/a", "old");
     remove(file);
     expect(await codeOf(put(store, "/a", "lost"))).toBe("UNAVAILABLE");
-    const refusal = valueOf(store, "/a");
+    const refusal = valueAt(store, "/a");
     expect(await codeOf(refusal)).toBe("UNAVAILABLE");
     await expect(refusal).rejects.toThrow("was replaced or removed while open");
     expect(existsSync(file)).toBe(false);
     const maker = open(file);
     await put(maker, "/a", "new");
-    expect(await valueOf(store, "/a")).toBe("new");
+    expect(await valueAt(store, "/a")).toBe("new");
     await Promise.all([store.close(), maker.close()]);
   });
 
@@ -179,7 +179,7 @@ describe("a backup", () => {
     restore(copy, file);
 
     const restored = open(file);
-    expect(await valueOf(restored, "/a")).toBe("1");
+    expect(await valueAt(restored, "/a")).toBe("1");
     expect(restored.database.query("PRAGMA journal_mode").get()).toEqual({ journal_mode: "wal" });
     await put(restored, "/a", "3");
     const update = await restored.transact([{ key: "/a", modRevision: revision }], [{ key: "/a", value: "4" }]);
@@ -216,13 +216,13 @@ describe("the file beside others", () => {
     store.database.prepare = ((text: string) => {
       const statement = prepare(text);
       if (text !== sql) return statement;
-      const fail = () => {
+      const fail = (): undefined => {
         const code = codes.shift();
         if (code) throw Object.assign(new Error(`as the test asked: ${code}`), { code });
       };
       return {
-        get: () => (fail(), statement.get()),
-        run: () => (fail(), statement.run()),
+        get: () => fail() ?? statement.get(),
+        run: () => fail() ?? statement.run(),
         finalize: () => statement.finalize(),
       };
     }) as unknown as typeof store.database.prepare;

@@ -4,8 +4,8 @@ import type { SqliteConfig } from "../config.ts";
 import { DatastoreError } from "../errors.ts";
 import type { Compare, KeyValueStore, Range, ReadResult, Stored, StoreEvent, TransactResult, Write } from "../store.ts";
 import { Gap } from "../store.ts";
-import { sqliteError, textField } from "./errors.ts";
-import { checkFile, createFile, lockPath } from "./file.ts";
+import { isBusy, replacedWhileOpen, sqliteError, textField } from "./errors.ts";
+import { checkFile, createFile, hasMoved, lockPath } from "./file.ts";
 import { type Row, stored } from "./rows.ts";
 
 /**
@@ -20,9 +20,17 @@ const TIMEOUT = 10_000;
 /** Changes that are kept for watches that were away, and how often the older ones are removed. */
 const KEPT_CHANGES = 4096;
 const TRIM_EVERY = 256;
+/** What the kept changes may hold of earlier values, in bytes: a block with large attributes must not grow the file without end. */
+const KEPT_BYTES = 16 * 2 ** 20;
 
 /** How often watches look whether another process wrote; one look costs a microsecond. */
 const POLL = 25;
+
+/** How often who only reads looks whether the path still names the open file, in milliseconds; who writes looks every time. */
+const LOOK = 1000;
+
+/** What is left of a write-ahead log that a long read made grow, in bytes; the size at which it is folded in usually. */
+const LOG_LIMIT = 4 * 2 ** 20;
 
 /**
  * Pages of the write-ahead log after which a brief process folds it in. The first process to open a file that nobody has open reads
@@ -45,16 +53,24 @@ export function openSqlite(config: SqliteConfig): SqliteStore {
       createFile(file, timeout);
       database = new Database(file, { readwrite: true, create: false });
     }
-    const opened = database;
-    patiently(performance.now() + timeout, () => checkFile(file, opened));
-    // FULL is what Bun's SQLite begins with.
-    if (config.synchronous === "normal") database.run("PRAGMA synchronous = NORMAL");
-    if (config.brief) database.run(`PRAGMA wal_autocheckpoint = ${BRIEF_CHECKPOINT}`);
-    return new SqliteStore(file, database, timeout, config.brief ?? false);
+    settle(config, database);
+    return new SqliteStore(config, database, timeout);
   } catch (error) {
     database?.close();
     throw sqliteError(file, error);
   }
+}
+
+/** Makes sure that an opened file is a datastore, and sets what belongs to the connection. */
+function settle({ file, timeout = TIMEOUT, synchronous, brief }: SqliteConfig, database: Database): void {
+  let pragmas = `PRAGMA journal_size_limit = ${LOG_LIMIT}`;
+  // FULL is what Bun's SQLite begins with.
+  if (synchronous === "normal") pragmas += "; PRAGMA synchronous = NORMAL";
+  if (brief) pragmas += `; PRAGMA wal_autocheckpoint = ${BRIEF_CHECKPOINT}`;
+  patiently(performance.now() + timeout, () => {
+    checkFile(file, database, timeout);
+    database.run(pragmas);
+  });
 }
 
 /** Undefined when there is no such file. */
@@ -75,7 +91,7 @@ function patiently<T>(deadline: number, work: () => T): T {
       return work();
     } catch (error) {
       const left = deadline - performance.now();
-      if (!textField(error, "code").startsWith("SQLITE_BUSY") || left <= 0) throw error;
+      if (!isBusy(error) || left <= 0) throw error;
       Bun.sleepSync(PAUSE * (0.5 + Math.random()));
     }
   }
@@ -88,14 +104,23 @@ export class SqliteStore implements KeyValueStore {
   #timer: ReturnType<typeof setInterval> | undefined;
   #dataVersion = -1;
   #closed = false;
+  /** When the path was last compared with the open file. */
+  #looked = performance.now();
+  /** The path names another file than the one that was open, and that one is not open yet. */
+  #lost = false;
+  /** How many files have been lost so far: what a watch has seen of one says nothing about the next. */
+  #generation = 0;
+  readonly file: string;
+  readonly brief: boolean;
 
   constructor(
-    readonly file: string,
-    readonly database: Database,
+    readonly config: SqliteConfig,
+    public database: Database,
     readonly timeout: number,
-    readonly brief: boolean,
   ) {
-    this.name = `sqlite ${file}`;
+    this.file = config.file;
+    this.brief = config.brief ?? false;
+    this.name = `sqlite ${config.file}`;
   }
 
   async read(ranges: readonly Range[]): Promise<ReadResult> {
@@ -114,13 +139,26 @@ export class SqliteStore implements KeyValueStore {
   async *watch(range: Range, from: number, signal: AbortSignal): AsyncIterable<readonly StoreEvent[]> {
     const ended = new AbortController();
     const either = AbortSignal.any([signal, ended.signal]);
+    const generation = this.#generation;
     const { changesAfter } = await import("./changes.ts");
+    const replaced = () => {
+      if (this.#generation !== generation) throw new Gap(`${this.name} was replaced or removed while open`);
+    };
+    const changes = (seen: number) => {
+      try {
+        return this.#read(() => {
+          replaced();
+          return changesAfter((sql) => this.#statement(sql), range, seen, this.#revision());
+        });
+      } catch (error) {
+        replaced();
+        throw error;
+      }
+    };
     try {
       for (let seen = from; !signal.aborted && !this.#closed; ) {
         const changed = this.#nextChange(either);
-        const { events, revision } = this.#read(() =>
-          changesAfter((sql) => this.#statement(sql), range, seen, this.#revision()),
-        );
+        const { events, revision } = changes(seen);
         seen = revision;
         if (events.length > 0) yield events;
         await changed;
@@ -134,11 +172,9 @@ export class SqliteStore implements KeyValueStore {
     if (this.#closed) return;
     this.#closed = true;
     if (this.#waiting.size > 0) for (const wake of [...this.#waiting]) wake();
-    if (this.brief) return;
-    for (const statement of this.#statements.values()) statement.finalize();
-    this.#statements.clear();
+    if (this.brief || this.#lost) return;
     try {
-      this.database.close();
+      this.#disconnect();
     } catch (error) {
       throw sqliteError(this.file, error);
     }
@@ -189,9 +225,18 @@ export class SqliteStore implements KeyValueStore {
         old?.createRevision ?? revision,
       );
     }
-    if (changed && revision % TRIM_EVERY === 0)
-      this.#statement("DELETE FROM changes WHERE revision < ?1").run(revision - KEPT_CHANGES);
+    if (changed && revision % TRIM_EVERY === 0) this.#trim(revision);
     return { succeeded: true, revision: changed ? revision : before, previous };
+  }
+
+  /** Forgets changes that are too many or too large to keep; the last one, of `revision`, stays in any case. */
+  #trim(revision: number): void {
+    const tooLarge = this.#statement(`
+      SELECT max(revision) AS revision FROM (
+        SELECT revision, sum(octet_length(value)) OVER (ORDER BY revision DESC, key DESC) AS bytes FROM changes
+      ) WHERE bytes > ${KEPT_BYTES}`).get() as { revision: number | null };
+    const oldest = Math.max(revision - KEPT_CHANGES, (tooLarge.revision ?? 0) + 1);
+    this.#statement("DELETE FROM changes WHERE revision < ?1").run(Math.min(oldest, revision));
   }
 
   #revision(): number {
@@ -243,28 +288,69 @@ export class SqliteStore implements KeyValueStore {
   }
 
   #read<T>(work: () => T): T {
-    return this.#guard(() => patiently(this.#deadline(), () => this.#transaction("BEGIN", work)));
+    return this.#guard(() => {
+      const now = performance.now();
+      if (now - this.#looked > LOOK) {
+        this.#look(now);
+        if (this.#lost) this.#reopen();
+      }
+      return patiently(now + this.timeout, () => this.#transaction("BEGIN", work));
+    });
   }
 
   #write<T>(work: () => T): T {
     return this.#guard(() => {
-      const deadline = this.#deadline();
+      const now = performance.now();
+      const deadline = now + this.timeout;
       using _lock = lockFileSync(lockPath(this.file), { timeout: this.timeout });
+      // What the caller decided on was read from the other file.
+      this.#look(now);
+      if (this.#lost) throw replacedWhileOpen(this.file);
       return patiently(deadline, () => this.#transaction("BEGIN IMMEDIATE", work));
     });
-  }
-
-  #deadline(): number {
-    return performance.now() + this.timeout;
   }
 
   #guard<T>(work: () => T): T {
     if (this.#closed) throw new DatastoreError("UNAVAILABLE", `${this.name}: the client is closed`);
     try {
+      if (this.#lost) this.#reopen();
       return work();
     } catch (error) {
       throw error instanceof Gap ? error : sqliteError(this.file, error);
     }
+  }
+
+  /** Lets go of the open file when the path does not name it any more. `now` is of `performance.now()`. */
+  #look(now: number): void {
+    this.#looked = now;
+    if (!hasMoved(this.database)) return;
+    this.#lost = true;
+    this.#generation++;
+    this.#dataVersion = -1;
+    // SQLite looks as well before it removes a log: that of the new file stays.
+    this.#disconnect();
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  /** Opens what the path names now. Never makes a file: a missing one is the operator's to put back, or to make anew. */
+  #reopen(): void {
+    const database = openExisting(this.file);
+    if (!database) throw replacedWhileOpen(this.file);
+    try {
+      settle(this.config, database);
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+    this.database = database;
+    this.#lost = false;
+    this.#looked = performance.now();
+  }
+
+  #disconnect(): void {
+    for (const statement of this.#statements.values()) statement.finalize();
+    this.#statements.clear();
+    this.database.close();
   }
 
   /** Resolves at the next change by this or another process, or when the signal aborts. */
@@ -285,10 +371,19 @@ export class SqliteStore implements KeyValueStore {
     });
   }
 
+  /** Whatever goes wrong here is for the watches: their next read meets it, where it can be tried again. */
   #poll(): void {
-    const { data_version: version } = this.#statement("PRAGMA data_version").get() as { data_version: number };
-    if (version === this.#dataVersion) return;
-    this.#dataVersion = version;
+    try {
+      const now = performance.now();
+      if (now - this.#looked > LOOK) this.#look(now);
+      if (!this.#lost) {
+        const { data_version: version } = this.#statement("PRAGMA data_version").get() as { data_version: number };
+        if (version === this.#dataVersion) return;
+        this.#dataVersion = version;
+      }
+    } catch {
+      this.#dataVersion = -1;
+    }
     for (const wake of [...this.#waiting]) wake();
   }
 }

@@ -1,0 +1,34 @@
+import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
+import { deletePodInterface, listPodInterfaces } from "../veth/index.ts";
+import type { Work } from "./add.ts";
+import { handleOf, parseOwner } from "./identity.ts";
+import { hostSide } from "./plan.ts";
+
+/**
+ * Removes the interface of a former sandbox that no record leads to any more: a later sandbox's ADD took over the record
+ * and was killed before it took over the interface. The host interface's name is the pod's, and is taken for ever
+ * otherwise. It goes only when its mark says that it is of this network and of another container, no endpoint is that
+ * container's, and the container's addresses are this very pod's, or gone. Answers whether it went.
+ */
+export async function removeForgottenSandbox({ client, host, identity, ipam }: Work): Promise<boolean> {
+  const link = listPodInterfaces(host.hostNetns).find(({ name }) => name === identity.hostInterface);
+  const owner = link && parseOwner(link.owner);
+  if (!owner || owner.network !== identity.network || owner.ifName !== identity.ifName) return false;
+  const { containerId } = owner;
+  if (containerId === identity.containerId) return false;
+  const [{ items: endpoints }, held] = await Promise.all([
+    client.list(WorkloadEndpoint, { node: identity.node }),
+    ipam.ipsByHandle(handleOf(identity.network, containerId)),
+  ]);
+  if (endpoints.some(({ spec }) => spec.containerID === containerId)) return false;
+  const { pod, namespace } = identity;
+  if (held.some(({ attributes }) => attributes.pod !== pod || attributes.namespace !== namespace)) return false;
+  const { result } = deletePodInterface({
+    containerInterface: owner.ifName,
+    hostInterface: identity.hostInterface,
+    owner: link!.owner,
+    ...hostSide(host),
+  });
+  host.log.warning("removed the interface of a former sandbox that no record named", { container: containerId, result });
+  return true;
+}
