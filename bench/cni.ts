@@ -20,7 +20,7 @@ const dist = join(root, "dist");
 function helloWorld(): string {
   const source = join(folder, "hello.ts");
   const out = join(folder, "hello");
-  writeFileSync(source, 'process.stdout.write("hello\\n");\n');
+  writeFileSync(source, 'console.log("hello");\n');
   must(
     join(root, "node_modules/.bin/bun"),
     ...["build", "--compile", "--minify", "--bytecode", "--splitting", "--format=esm"],

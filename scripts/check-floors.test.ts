@@ -23,6 +23,12 @@ describe("floors", () => {
     expect(messages("lib/attach/a.ts", 'import { x } from "../datastore/testing.ts";')).toHaveLength(1);
   });
 
+  test("a test may look at the kernel, the product may not go around its floor", () => {
+    const text = 'import { linkSet } from "../netlink/index.ts";';
+    expect(messages("lib/attach/a.test.ts", text)).toEqual([]);
+    expect(messages("lib/attach/a.ts", text)).toHaveLength(1);
+  });
+
   test("bun:ffi is lib/sys's alone", () => {
     expect(messages("lib/sys/libc.ts", 'import { dlopen } from "bun:ffi";')).toEqual([]);
     expect(messages("lib/netlink/socket.ts", 'import { dlopen } from "bun:ffi";')).toHaveLength(1);

@@ -1,8 +1,9 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { openClient } from "../../lib/datastore/index.ts";
 
 const MAIN = join(import.meta.dirname, "..", "calico", "main.ts");
 
@@ -55,7 +56,12 @@ test("a flag that is not understood is error 100", () => {
   expect(json).toMatchObject({ code: 100, msg: "failed to parse CLI flags" });
 });
 
-test("-t tells whether the datastore can be used", () => {
+test("-t tells whether the datastore can be used", async () => {
+  const missing = run(["-t"], {}, { ...network(), datastore_file: join(folder, "none.db") });
+  expect(missing.json).toMatchObject({ code: 100, msg: "data store connection failed" });
+  expect(missing.json.details).toContain("none.db");
+  expect(existsSync(join(folder, "none.db"))).toBe(false);
+  await (await openClient({ type: "sqlite", file: join(folder, "datastore.db") })).close();
   expect(run(["-t"], { CNI_COMMAND: "VERSION" }, network())).toMatchObject({ status: 0, stdout: "" });
   const away = run(["-t"], {}, { ...network(), datastore_type: "etcdv3", etcd_endpoints: "http://127.0.0.1:1" });
   expect(away.status).toBe(1);

@@ -8,8 +8,6 @@ import type { Format } from "./schema.ts";
  */
 interface Rule {
   readonly means: string;
-  /** Readers rely on it, so stored objects are checked too. */
-  readonly essential?: true;
   readonly test: (text: string) => boolean;
   /** Why the text is wrong, where that says more than `means`. */
   readonly why?: (text: string) => string | undefined;
@@ -21,19 +19,17 @@ const CIDR = "a CIDR such as 10.0.0.0/16 or fd00::/64";
 function ruleOf(format: Format): Rule {
   switch (format) {
     case "cidr":
-      return { means: CIDR, essential: true, test: (text) => tryParseCidr(text) !== undefined };
+      return { means: CIDR, test: (text) => tryParseCidr(text) !== undefined };
     case "cidr-or-ip":
-      return { means: `${CIDR}, or an address`, essential: true, test: (text) => isNetwork(text) };
+      return { means: `${CIDR}, or an address`, test: (text) => isNetwork(text) };
     case "cidr4":
       return {
         means: "an IPv4 address, or one with its prefix length such as 10.0.0.1/24",
-        essential: true,
         test: (text) => isNetwork(text, 4),
       };
     case "cidr6":
       return {
         means: "an IPv6 address, or one with its prefix length such as fd00::1/64",
-        essential: true,
         test: (text) => isNetwork(text, 6),
       };
     case "net":
@@ -42,11 +38,11 @@ function ruleOf(format: Format): Rule {
         test: (text) => isNetwork(text) && (text.indexOf("/") < 0 || isMasked(text)),
       };
     case "ip":
-      return { means: "an IP address", essential: true, test: (text) => tryParseAddress(text) !== undefined };
+      return { means: "an IP address", test: (text) => tryParseAddress(text) !== undefined };
     case "ip4":
-      return { means: "an IPv4 address", essential: true, test: (text) => tryParseAddress(text)?.version === 4 };
+      return { means: "an IPv4 address", test: (text) => tryParseAddress(text)?.version === 4 };
     case "ip6":
-      return { means: "an IPv6 address", essential: true, test: (text) => tryParseAddress(text)?.version === 6 };
+      return { means: "an IPv6 address", test: (text) => tryParseAddress(text)?.version === 6 };
     case "mac":
       return {
         means: "a MAC address such as ee:ee:ee:ee:ee:ee",
@@ -118,9 +114,9 @@ export function formatMeans(format: Format): string {
 }
 
 /** What is wrong with a text, to be read after "must be"; undefined when nothing is. */
-export function formatProblem(format: Format, text: string, stored: boolean): string | undefined {
+export function formatProblem(format: Format, text: string): string | undefined {
   const rule = ruleOf(format);
-  if ((stored && !rule.essential) || rule.test(text)) return undefined;
+  if (rule.test(text)) return undefined;
   return rule.why?.(text) ?? rule.means;
 }
 

@@ -123,9 +123,7 @@ export const IPPool: Kind<IPPool> = {
     const { cidr, vxlanMode, ipipMode, blockSize, nodeSelector, allowedUses, assignmentMode } =
       pool as Partial<IPPoolSpec>;
     if (!cidr || !vxlanMode || !ipipMode || blockSize === undefined || !nodeSelector || !assignmentMode) return false;
-    if (!allowedUses || allowedUses.length === 0) return false;
-    for (const use of allowedUses) if (!USES.includes(use)) return false;
-    return true;
+    return allowedUses !== undefined && allowedUses.length > 0;
   },
   complete(pool) {
     const cidr = typeof pool.spec.cidr === "string" ? tryParseCidr(pool.spec.cidr) : undefined;

@@ -22,6 +22,8 @@ export interface Kind<R extends Resource = Resource> {
   readonly managed?: true;
   /** The only name an object of the kind may have, where there is but one object: `default`. */
   readonly singleton?: string;
+  /** An object that every cluster has without it being stored: see {@link BuiltIn}. */
+  readonly builtIn?: BuiltIn<R>;
   /** How names are checked: as DNS-1123 subdomains (absent), as DNS-1123 labels, or only for what breaks keys. */
   readonly names?: "label-name" | "any";
   /**
@@ -41,6 +43,15 @@ export interface Kind<R extends Resource = Resource> {
   compare?(a: R, b: R): number;
   /** Columns of `calicoctl get`: the plain ones, and what `-o wide` adds. */
   readonly columns: Columns<R>;
+}
+
+/** An object that datastores serve as if it were stored. One of its name that is stored does not count, and it cannot be written. */
+export interface BuiltIn<R extends Resource> {
+  readonly name: string;
+  /** A fresh one. */
+  make(): R;
+  /** Why it cannot be created, updated or deleted. */
+  refusal(op: "create" | "update" | "delete"): string;
 }
 
 export type Columns<R extends Resource> = readonly Column<R>[];

@@ -23,7 +23,7 @@ export type Look =
 
 /**
  * Whether all fields of an object are in `looks` and as they say. True only when the schema would find nothing wrong
- * with them; false says nothing. `stored`: by the rules for what is stored, where formats that no reader relies on do not count.
+ * with them; false says nothing. `stored`: by the rules for what is stored, where formats and enumerations do not count.
  */
 export function isPlain(object: unknown, looks: Readonly<Record<string, Look>>, stored: boolean): boolean {
   if (typeof object !== "object" || object === null || Array.isArray(object)) return false;
@@ -39,7 +39,7 @@ export function isPlain(object: unknown, looks: Readonly<Record<string, Look>>, 
     } else if (typeof look === "string") {
       if (!isText(value, look, stored)) return false;
     } else if ("oneOf" in look) {
-      if (typeof value !== "string" || !look.oneOf.includes(value)) return false;
+      if (typeof value !== "string" || value === "" || !(stored || look.oneOf.includes(value))) return false;
     } else if ("mapOf" in look) {
       if (!isMapOfTexts(value, !stored && look.mapOf === "labels")) return false;
     } else {
@@ -63,5 +63,5 @@ function isMapOfTexts(value: unknown, labels: boolean): boolean {
 function isText(value: unknown, look: Format | "text", stored: boolean): boolean {
   if (typeof value !== "string") return false;
   if (look === "text") return true;
-  return value !== "" && formatProblem(look, value, stored) === undefined;
+  return value !== "" && (stored || formatProblem(look, value) === undefined);
 }

@@ -17,6 +17,9 @@ const spec = s.lazy(() =>
 export type ProfileSpec = s.Infer<ReturnType<typeof spec>>;
 export type Profile = Resource<"Profile", ProfileSpec>;
 
+/** The profile that allows everything, for endpoints whose namespace has none of its own. */
+const DEFAULT_ALLOW = "projectcalico-default-allow";
+
 /** Labels and rules that endpoints inherit by naming the profile; on Kubernetes there is one a namespace and one a service account. */
 export const Profile: Kind<Profile> = {
   kind: "Profile",
@@ -35,6 +38,20 @@ export const Profile: Kind<Profile> = {
     return (
       isPlain(others, { labelsToApply: { mapOf: "labels" } }, stored) && arePlainRules(ingress) && arePlainRules(egress)
     );
+  },
+  builtIn: {
+    name: DEFAULT_ALLOW,
+    make: () => ({
+      apiVersion: API_VERSION,
+      kind: "Profile",
+      metadata: { name: DEFAULT_ALLOW, resourceVersion: "1" },
+      spec: { ingress: [{ action: "Allow" }], egress: [{ action: "Allow" }] },
+    }),
+    // Upstream's words (libcalico-go/lib/clientv3/profile.go).
+    refusal: (op) =>
+      op === "create"
+        ? `${DEFAULT_ALLOW} already exists. The profile "${DEFAULT_ALLOW}" is default provided by Calico`
+        : `The profile "${DEFAULT_ALLOW}" is a default provided by Calico and cannot be ${op}d`,
   },
   check: ({ spec }) => [
     ...checkRules(spec.ingress ?? [], "spec.ingress", "ingress"),

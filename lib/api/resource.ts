@@ -129,7 +129,7 @@ function nameProblem(kind: Kind, name: string): string | undefined {
     const right = name.length <= MAX_NAME && !/[\0-\x20/]/.test(name);
     return right ? undefined : `must be at most ${MAX_NAME} characters without blanks and slashes`;
   }
-  const means = formatProblem(kind.names ?? "name", name, false);
+  const means = formatProblem(kind.names ?? "name", name);
   return means === undefined ? undefined : `must be ${means}`;
 }
 

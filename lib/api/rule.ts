@@ -94,7 +94,7 @@ export function arePlainRules(rules: unknown): boolean {
   for (const rule of rules as unknown[]) {
     if (typeof rule !== "object" || rule === null) return false;
     const { action, source = {}, destination = {}, ...others } = rule as Partial<Rule>;
-    if (!action || !ACTIONS.includes(action) || Object.keys(others).length > 0) return false;
+    if (typeof action !== "string" || Object.keys(others).length > 0) return false;
     if (!isPlain(source, { selector: "selector" }, true) || !isPlain(destination, { selector: "selector" }, true))
       return false;
   }

@@ -15,8 +15,8 @@ export interface ValidateOptions {
   /** Fields that the schema does not know: a problem (default), or kept silently. */
   readonly unknown?: "report" | "keep";
   /**
-   * Check only what a reader relies on: types, required fields, enumerations, and that addresses are addresses. For
-   * stored objects, which another version may have written by other rules.
+   * Check only types and required fields. For stored objects, which another version may have written by other rules: whoever uses a
+   * value makes of one that it does not know what is safe, so that one odd object does not stop what has nothing to do with it.
    */
   readonly stored?: boolean;
 }
@@ -164,7 +164,7 @@ class Validator {
             ? undefined
             : "an integer from 0 to 2^64-1";
         }
-        if (node.enum) return node.enum.some((one) => one === value) ? undefined : oneOf(node.enum);
+        if (node.enum && !this.#stored) return node.enum.some((one) => one === value) ? undefined : oneOf(node.enum);
         const min = this.#stored ? undefined : node.min;
         const max = this.#stored ? undefined : node.max;
         const right =
@@ -172,27 +172,28 @@ class Validator {
           Number.isSafeInteger(value) &&
           !(min !== undefined && value < min) &&
           !(max !== undefined && value > max);
-        return right ? undefined : integerMeans(node.min, node.max, node.unit);
+        if (right) return undefined;
+        return node.enum ? oneOf(node.enum) : integerMeans(node.min, node.max, node.unit);
       }
       case "int-or-string": {
         if (typeof value !== "string" && !(Number.isSafeInteger(value) && (value as number) >= 0)) {
           return formatMeans(node.format);
         }
-        return formatProblem(node.format, String(value), this.#stored);
+        return this.#stored ? undefined : formatProblem(node.format, String(value));
       }
       case "string": {
-        if (node.enum) return node.enum.some((one) => one === value) ? undefined : oneOf(node.enum);
+        if (node.enum && !(this.#stored && typeof value === "string"))
+          return node.enum.some((one) => one === value) ? undefined : oneOf(node.enum);
         if (typeof value !== "string") return node.format ? formatMeans(node.format) : "a string";
         // To Go an empty text is an absent one, wherever absence is allowed.
         if (value === "" && (node.optional || node.default !== undefined)) return undefined;
-        if (!this.#stored) {
-          if (node.minLength !== undefined && value.length < node.minLength) return "a text that is not empty";
-          if (node.maxLength !== undefined && value.length > node.maxLength) {
-            return `at most ${node.maxLength} characters long, not ${value.length}`;
-          }
-          if (node.pattern && !new RegExp(`^(?:${node.pattern.source})$`).test(value)) return node.pattern.means;
+        if (this.#stored) return undefined;
+        if (node.minLength !== undefined && value.length < node.minLength) return "a text that is not empty";
+        if (node.maxLength !== undefined && value.length > node.maxLength) {
+          return `at most ${node.maxLength} characters long, not ${value.length}`;
         }
-        return node.format === undefined ? undefined : formatProblem(node.format, value, this.#stored);
+        if (node.pattern && !new RegExp(`^(?:${node.pattern.source})$`).test(value)) return node.pattern.means;
+        return node.format === undefined ? undefined : formatProblem(node.format, value);
       }
     }
   }

@@ -7,6 +7,7 @@ import { Profile } from "../api/profile.ts";
 import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { createIpam } from "../ipam/index.ts";
 import { describeAsRoot } from "../sys/testing.ts";
+import { underLock } from "./addresses.ts";
 import { failureOf, makeIpamPlugin, makeSite, type Site } from "./testing.ts";
 
 const CONTAINER = "0123456789abcdef";
@@ -107,6 +108,34 @@ describeAsRoot("ADD", () => {
       site.pod.exec("ip", "addr", "flush", "dev", "eth0");
       expect(await site.add()).toEqual(first);
       await site.check(first);
+    });
+
+    it.each<[string, "pod" | "host", string]>([
+      ["a setting of the pod", "pod", "echo 1 >/proc/sys/net/ipv4/ip_forward"],
+      ["the pod's MTU", "pod", "ip link set eth0 mtu 1400"],
+    ])("leaves the interface of a running pod alone though %s differs, and says so", async (_what, where, command) => {
+      const first = await site.add();
+      const index = link("pod", "eth0");
+      site[where].exec("sh", "-c", command);
+      expect(await site.add()).toEqual(first);
+      expect(link("pod", "eth0")).toMatchObject({ ifindex: (index as unknown as { ifindex: number }).ifindex });
+      expect(site.logged.join("\n")).toMatch(/warning: left as it is: /);
+    });
+
+    it("repairs routes and the host's settings on the interface that is there", async () => {
+      const first = await site.add({ config: dual });
+      const before = site.pod.exec("cat", "/sys/class/net/eth0/ifindex");
+      site.pod.exec("ip", "route", "del", "default");
+      site.pod.exec("ip", "-6", "route", "del", "default");
+      site.host.exec("ip", "route", "del", first.ips[0]!.address);
+      site.host.exec("sh", "-c", "echo 0 >/proc/sys/net/ipv4/conf/cali0123456789a/proxy_arp");
+      site.host.exec("sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/cali0123456789a/proxy_ndp");
+      expect(await site.add({ config: dual })).toEqual(first);
+      await site.check(first, { config: dual });
+      expect(site.pod.exec("cat", "/sys/class/net/eth0/ifindex")).toBe(before);
+      site.host.exec("ip", "link", "set", "cali0123456789a", "down");
+      await site.add({ config: dual });
+      await site.check(first, { config: dual });
     });
 
     it("makes the interface that is missing, with the same address and MAC", async () => {
@@ -340,6 +369,21 @@ describeAsRoot("ADD", () => {
       await new Promise((resolve) => holder.stdout.once("data", resolve));
       await site.add({ config: { ipam_lock_file: file } });
       expect(existsSync(marker)).toBe(true);
+    });
+
+    it("ipam_lock_file for a time, and goes on without it when its holder does not let go", async () => {
+      const file = join(site.folder, "lock");
+      const holder = spawn("flock", [file, "sh", "-c", "echo held; read line"], { stdio: ["pipe", "pipe", "ignore"] });
+      await new Promise((resolve) => holder.stdout.once("data", resolve));
+      holder.kill("SIGSTOP");
+      try {
+        const call = site.call("ADD", { config: { ipam_lock_file: file } });
+        expect(await underLock(call, site.machine, async () => "done", 100)).toBe("done");
+        expect(site.logged.join("\n")).toMatch(/warning: the IPAM lock cannot be taken; going on without .*100 ms/);
+      } finally {
+        holder.kill("SIGCONT");
+        holder.stdin.end("\n");
+      }
     });
 
     it("args of Mesos: labels, made fit for selectors, and the namespace", async () => {

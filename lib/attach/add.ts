@@ -1,4 +1,4 @@
-import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
+import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { CniError, errorCode, type Invocation, type Result } from "../cni/index.ts";
 import type { Client, Operation } from "../datastore/index.ts";
 import { type Assigned, createIpam, type Ipam } from "../ipam/index.ts";
@@ -6,7 +6,10 @@ import {
   checkPodInterface,
   createPodInterface,
   deletePodInterface,
+  type Finding,
   type PodInterface,
+  type PodInterfacePlan,
+  repairPodInterface,
   VethError,
 } from "../veth/index.ts";
 import {
@@ -19,12 +22,25 @@ import {
   underLock,
 } from "./addresses.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
-import { buildEndpoint, deleteEndpoint, endpointsOfPod, isGuest, readEndpoint, writeEndpoint } from "./endpoint.ts";
+import {
+  addressesOfEndpoint,
+  buildEndpoint,
+  deleteEndpoint,
+  endpointsOfPod,
+  readEndpoint,
+  writeEndpoint,
+} from "./endpoint.ts";
 import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
 import { handleOf, type Identity, identify, ownerMark } from "./identity.ts";
 import { addressesOf, attachmentResult, hostSide, interfacePlan, randomMac } from "./plan.ts";
-import { ensureNetworkProfile, profilesOf, readNetworkProfile, usesNetworkProfile } from "./profile.ts";
+import {
+  checkProfileName,
+  ensureNetworkProfile,
+  profilesOf,
+  readNetworkProfile,
+  usesNetworkProfile,
+} from "./profile.ts";
 import { checkNetns, readMtu, readNodename } from "./settings.ts";
 import { awaitGates, awaitPolicy } from "./wait.ts";
 
@@ -54,6 +70,7 @@ export async function addAttachment(call: Invocation, host: Host): Promise<Resul
   const node = readNodename(call.config, host);
   const mtu = readMtu(call.config, host);
   const identity = identify(call, node, host.env);
+  checkProfileName(identity, call.config.policyType);
   if (identity.orchestrator === "cni" && call.config.features.ipAddrsNoIpam) {
     throw new CniError(
       errorCode.unsupportedField,
@@ -64,7 +81,7 @@ export async function addAttachment(call: Invocation, host: Host): Promise<Resul
   if (!checkNetns(call, host)) {
     throw new CniError(errorCode.invalidEnvironment, `CNI_NETNS does not exist: ${call.environment.netns}`);
   }
-  return withClient(call.config, host, async (client) => {
+  const work = async (client: Client): Promise<Result> => {
     const ipam = createIpam(client, { clock: host.now, log: host.log });
     const result = await attach({ call, host, client, ipam, identity, mtu });
     host.log.info("attached", {
@@ -75,7 +92,8 @@ export async function addAttachment(call: Invocation, host: Host): Promise<Resul
       addresses: listOf(result),
     });
     return result;
-  });
+  };
+  return withClient(call.config, host, work, true);
 }
 
 function listOf({ ips }: Result): string {
@@ -99,10 +117,12 @@ async function attach(work: Work): Promise<Result> {
   await awaitGates(call.config, host);
 
   const existing = chooseExisting(identity, endpoints);
-  if (existing && existing.spec.containerID === identity.containerId && isGuest(existing, identity)) {
-    return joinAsGuest(work, existing, profile === undefined && makesProfile);
-  }
   const isRepeated = existing?.spec.containerID === identity.containerId;
+  if (isRepeated && identity.orchestrator === "cni") {
+    const { joinIfGuest } = await import("./guest.ts");
+    const joined = await joinIfGuest(work, existing, profile === undefined && makesProfile);
+    if (joined) return joined;
+  }
   let recorded: Recorded | undefined;
   let wiring = false;
   try {
@@ -144,21 +164,6 @@ function chooseExisting(identity: Identity, endpoints: readonly WorkloadEndpoint
     );
   }
   return undefined;
-}
-
-/** Another network of the same container adds its profile and shares the interface, as with upstream's plugin. */
-async function joinAsGuest(work: Work, endpoint: WorkloadEndpoint, makesProfile: boolean): Promise<Result> {
-  const { call, client, identity } = work;
-  const profiles = endpoint.spec.profiles ?? [];
-  if (!profiles.includes(identity.network)) {
-    const changed = { ...endpoint, spec: { ...endpoint.spec, profiles: [...profiles, identity.network] } };
-    await step("the endpoint cannot be written", () => client.update(WorkloadEndpoint, changed));
-  }
-  if (makesProfile) {
-    await step(`the profile "${identity.network}" cannot be made`, () => ensureNetworkProfile(client, identity));
-  }
-  const addresses = addressesOfEndpoint(endpoint);
-  return attachmentResult(call, identity, { addresses, mac: endpoint.spec.mac ?? "", mtu: work.mtu });
 }
 
 /** Addresses and endpoint, in one commit where the datastore has them. */
@@ -251,7 +256,11 @@ async function wire(work: Work, recorded: Recorded, existing: WorkloadEndpoint |
   const { addresses, endpoint } = recorded;
   const plan = interfacePlan(call, host, identity, { addresses, mac: endpoint.spec.mac!, mtu });
   const previous = existing?.spec.containerID;
-  if (previous === identity.containerId && checkPodInterface(plan).length === 0) return;
+  if (previous === identity.containerId) {
+    const findings = checkPodInterface(plan);
+    if (findings.length === 0) return;
+    if (!needsNewInterface(findings)) return repair(work, plan);
+  }
   if (previous !== undefined && previous !== identity.containerId) removePreviousSandbox(work, previous, existing);
   let made: PodInterface;
   try {
@@ -265,6 +274,20 @@ async function wire(work: Work, recorded: Recorded, existing: WorkloadEndpoint |
   for (const note of made.notes) host.log.warning(note, { container: identity.containerId });
 }
 
+/** Whether the pod cannot work with the interface it has; a running pod loses its connections with a new one. */
+function needsNewInterface(findings: readonly Finding[]): boolean {
+  return findings.some(({ kind }) => ["namespace", "interface", "owner", "peer", "address"].includes(kind));
+}
+
+async function repair({ host, identity }: Work, plan: PodInterfacePlan): Promise<void> {
+  const left = await repairPodInterface(plan);
+  for (const { side, kind, message } of left) {
+    // The address is routed elsewhere.
+    if (side === "host" && kind === "route") throw new VethError("ROUTE_CONFLICT", message);
+    host.log.warning(`left as it is: ${message}`, { container: identity.containerId });
+  }
+}
+
 /**
  * A Kubernetes pod whose former sandbox was not taken down: the name of the host interface comes from the pod's name, so
  * the former interface has to go. Its addresses are released by the DEL of the former container, which knows its handle.
@@ -276,6 +299,7 @@ function removePreviousSandbox(work: Work, containerId: string, existing: Worklo
     containerInterface: ifName,
     hostInterface: existing?.spec.interfaceName ?? identity.hostInterface,
     owner: ownerMark(identity.network, containerId, ifName),
+    recorded: existing?.spec.ipNetworks ?? [],
     ...hostSide(host),
   });
   host.log.info("removed the interface of the pod's former sandbox", {
@@ -328,9 +352,4 @@ function leftInterface(cause: unknown): boolean {
   const error = cause instanceof CniError ? cause.cause : cause;
   if (!(error instanceof VethError)) return true;
   return !["INVALID", "NETNS", "HOST_INTERFACE_TAKEN", "CONTAINER_INTERFACE_TAKEN"].includes(error.code);
-}
-
-/** 10.0.0.1/32 -> 10.0.0.1 */
-export function addressesOfEndpoint(endpoint: WorkloadEndpoint): string[] {
-  return (endpoint.spec.ipNetworks ?? []).map((network) => network.replace(/\/\d+$/, ""));
 }

@@ -8,6 +8,9 @@ import type { Identity } from "./identity.ts";
 /** How long the allocator, or another IPAM plugin, may take once it is its turn; upstream's bound. */
 export const IPAM_TIMEOUT_MS = 90_000;
 
+/** How long to wait for the lock: longer than any assignment takes unless whoever holds it was stopped. */
+const LOCK_PATIENCE_MS = 60_000;
+
 /** Whether addresses come from the allocator in this process rather than from another plugin. */
 export function isOwnIpam(call: Invocation): boolean {
   return call.config.ipam.type === "calico-ipam";
@@ -17,14 +20,19 @@ export function isOwnIpam(call: Invocation): boolean {
 const queues = new Map<string, Promise<unknown>>();
 
 /**
- * Runs the allocator under the host-wide lock, which keeps the plugins of one node from racing for its block. The kernel
- * hands the lock on in the order of arrival; only from then on the time counts. As upstream, a lock that cannot be had
- * is no reason to fail: every write is a compare-and-swap anyway.
+ * Runs the allocator under the host-wide lock, which keeps the plugins of one node from racing for its block. The wait is
+ * bounded, because whoever holds the lock may have been stopped, and the time of the work counts from its end. As upstream, a lock
+ * that cannot be had is no reason to fail: every write is a compare-and-swap anyway.
  */
-export function underLock<T>(call: Invocation, host: Host, work: () => Promise<T>): Promise<T> {
+export function underLock<T>(
+  call: Invocation,
+  host: Host,
+  work: () => Promise<T>,
+  patience = LOCK_PATIENCE_MS,
+): Promise<T> {
   const path = call.config.ipamLockFile || host.files.ipamLock;
   const locked = async (): Promise<T> => {
-    const lock = takeLock(path, host);
+    const lock = takeLock(path, host, patience);
     try {
       return await within(IPAM_TIMEOUT_MS, work());
     } finally {
@@ -41,10 +49,10 @@ export function underLock<T>(call: Invocation, host: Host, work: () => Promise<T
   return turn;
 }
 
-function takeLock(path: string, host: Host): FileLock | undefined {
+function takeLock(path: string, host: Host, timeout: number): FileLock | undefined {
   for (let attempt = 0; attempt < 2; attempt++) {
     try {
-      return lockFileSync(path);
+      return lockFileSync(path, { timeout });
     } catch (error) {
       const missing = (error as { code?: string }).code === "ENOENT";
       if (attempt > 0 || !missing || !tryMakeFolder(folderOf(path))) {

@@ -5,8 +5,9 @@ import { createIpam } from "../ipam/index.ts";
 import { checkPodInterface } from "../veth/index.ts";
 import { callIpamPlugin, isOwnIpam } from "./addresses.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
-import { hostNetwork, isGuest, readEndpoint } from "./endpoint.ts";
+import { hostNetwork, readEndpoint } from "./endpoint.ts";
 import { step } from "./failure.ts";
+import { networkOfInterface } from "./guest.ts";
 import type { Host } from "./host.ts";
 import { type Identity, identify, ownerMark } from "./identity.ts";
 import { interfacePlan } from "./plan.ts";
@@ -32,7 +33,9 @@ export async function checkAttachment(call: Invocation, host: Host): Promise<voi
   const problems = await withClient(call.config, host, async (client) => {
     const information = await step("the datastore cannot be read", () => readClusterInformation(client));
     await requireReady(client, information);
-    const records = await step("the datastore cannot be read", () => checkRecords(call, client, identity, expected));
+    const records = await step("the datastore cannot be read", () =>
+      checkRecords(call, host, client, identity, expected),
+    );
     const kernel = await step("the interface cannot be checked", () =>
       checkKernel(call, host, identity, expected, records.owner),
     );
@@ -88,6 +91,7 @@ function ourAddresses(result: Result, index: number): string[] {
 
 async function checkRecords(
   call: Invocation,
+  host: Host,
   client: Client,
   identity: Identity,
   expected: Expected,
@@ -113,7 +117,7 @@ async function checkRecords(
     problems.push(`the WorkloadEndpoint has the addresses ${recorded.join(", ") || "none"}, not ${wanted.join(", ")}`);
   }
   // The network that made the interface marked it and holds the addresses.
-  const network = isGuest(endpoint, identity) ? spec.profiles![0]! : identity.network;
+  const network = networkOfInterface(host, identity, endpoint);
   if (isOwnIpam(call)) {
     const handle = `${network}.${identity.containerId}`;
     const held = new Set((await createIpam(client).ipsByHandle(handle)).map(({ address }) => address));

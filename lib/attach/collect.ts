@@ -3,15 +3,16 @@ import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { WorkloadEndpoint as Kind } from "../api/workloadendpoint.ts";
 import { CniError, errorCode, type Invocation } from "../cni/index.ts";
 import type { Client, Operation } from "../datastore/index.ts";
-import { createIpam } from "../ipam/index.ts";
-import { type ListedPodInterface, listPodInterfaces } from "../veth/index.ts";
+import { formatAddress, parseCidr } from "../ip/index.ts";
+import { createIpam, type Ipam, type ReleaseByHandleOptions, type ReleaseRequest } from "../ipam/index.ts";
+import { type DeletePlan, type ListedPodInterface, listPodInterfaces } from "../veth/index.ts";
 import { callIpamPlugin, isOwnIpam, underLock } from "./addresses.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
 import { removeInterface } from "./delete.ts";
 import { deleteEndpoint } from "./endpoint.ts";
 import { asFailure, step } from "./failure.ts";
 import type { Host } from "./host.ts";
-import { handleOf, parseOwner } from "./identity.ts";
+import { handleOf, ownerMark, parseOwner } from "./identity.ts";
 import { readNodename } from "./settings.ts";
 
 /** What GC found of this network on this node, before it decides. */
@@ -44,22 +45,25 @@ export function findGarbage(inventory: Inventory): Garbage {
     valid.some((one) => one.containerId === containerId && (one.ifName === "" || one.ifName === ifName));
   const validContainers = new Set(valid.map((one) => one.containerId));
   const marked = new Map<string, string>();
+  const ofOthers = new Map<string, string>();
   const interfaces: ListedPodInterface[] = [];
   for (const item of inventory.interfaces) {
     const owner = parseOwner(item.owner);
     if (owner?.network === network) {
       marked.set(item.name, owner.containerId);
       if (item.condemned || !isValid(owner.containerId, owner.ifName)) interfaces.push(item);
-    } else if (item.condemned) {
+    } else {
+      if (owner) ofOthers.set(item.name, owner.containerId);
       // Its own DEL has condemned it, and was cut short.
-      interfaces.push(item);
+      if (item.condemned) interfaces.push(item);
     }
   }
+  const marks = new Set(inventory.interfaces.map(({ owner }) => owner));
   const isOfNetwork = ({ spec }: WorkloadEndpoint): boolean => {
     const containerId = spec.containerID ?? "";
     const other = spec.orchestrator === "cni" && (spec.profiles?.length ?? 0) > 0 && spec.profiles![0] !== network;
-    if (marked.get(spec.interfaceName ?? "") === containerId) return true;
-    if (other) return false;
+    if (marked.get(spec.interfaceName ?? "") === containerId || marks.has(markOf(network, spec))) return true;
+    if (other || ofOthers.get(spec.interfaceName ?? "") === containerId) return false;
     return spec.profiles?.[0] === network || inventory.handles.has(handleOf(network, containerId));
   };
   const own = inventory.endpoints.filter(
@@ -72,8 +76,12 @@ export function findGarbage(inventory: Inventory): Garbage {
   const endpoints = own.filter(({ spec }) => !isValid(spec.containerID, spec.endpoint));
   // The record is written first: an interface whose maker died before it was marked is the one that the record names.
   const named = new Set(endpoints.map(({ spec }) => spec.interfaceName));
+  // A mark too long to be kept is a hash, which only comparing can tell.
+  const hashed = new Set(endpoints.map(({ spec }) => markOf(network, spec)).filter((mark) => mark.startsWith("#")));
   interfaces.push(
-    ...inventory.interfaces.filter((item) => item.owner === "" && !item.condemned && named.has(item.name)),
+    ...inventory.interfaces.filter(
+      ({ condemned, name, owner }) => !condemned && (owner === "" ? named.has(name) : hashed.has(owner)),
+    ),
   );
   const known = new Set([...own.map(({ spec }) => spec.containerID!), ...marked.values()]);
   const handles = [...inventory.handles].filter((handle) => {
@@ -82,6 +90,10 @@ export function findGarbage(inventory: Inventory): Garbage {
     return !containerId.includes(".") || known.has(containerId);
   });
   return { interfaces, endpoints, handles };
+}
+
+function markOf(network: string, { containerID = "", endpoint = "" }: WorkloadEndpoint["spec"]): string {
+  return ownerMark(network, containerID, endpoint);
 }
 
 /**
@@ -101,15 +113,10 @@ export async function collectGarbage(call: Invocation, host: Host): Promise<void
   await withClient(call.config, host, async (client) => {
     const information = await step("the datastore cannot be read", () => readClusterInformation(client));
     await requireReady(client, information);
-    const inventory = await takeInventory(call, host, client, node);
+    const { held, ...inventory } = await takeInventory(call, host, client, node);
     const garbage = findGarbage(inventory);
-    for (const item of garbage.interfaces) {
-      const ifName = parseOwner(item.owner)?.ifName ?? "eth0";
-      await attempt(`interface ${item.name}`, () =>
-        removeInterface(host, { containerInterface: ifName, hostInterface: item.name, owner: item.owner }),
-      );
-    }
-    await removeRecords(call, host, client, garbage, attempt);
+    const kept = await removeInterfaces(host, inventory, garbage, attempt);
+    await removeRecords(call, host, client, { garbage, kept, held }, attempt);
     host.log.info("collected garbage", {
       network: call.config.name,
       interfaces: garbage.interfaces.length,
@@ -128,50 +135,116 @@ export async function collectGarbage(call: Invocation, host: Host): Promise<void
   }
 }
 
-async function takeInventory(call: Invocation, host: Host, client: Client, node: string): Promise<Inventory> {
-  const [{ items: endpoints }, handles] = await step("the datastore cannot be read", () =>
+/** Addresses on this node by their handle, as the blocks have them. */
+type Held = ReadonlyMap<string, readonly ReleaseRequest[]>;
+type Attempt = (what: string, action: () => unknown) => Promise<void>;
+
+async function takeInventory(
+  call: Invocation,
+  host: Host,
+  client: Client,
+  node: string,
+): Promise<Inventory & { readonly held: Held }> {
+  const [{ items: endpoints }, held] = await step("the datastore cannot be read", () =>
     Promise.all([
       client.list(Kind, { node }),
-      isOwnIpam(call) ? handlesOnNode(client, call.config.name, node) : new Set<string>(),
+      isOwnIpam(call) ? heldOnNode(client, call.config.name, node) : (new Map() as Held),
     ]),
   );
   const interfaces = await step("the interfaces cannot be listed", () => listPodInterfaces(host.hostNetns));
-  return { network: call.config.name, node, endpoints, interfaces, handles, valid: call.config.validAttachments };
+  const handles = new Set(held.keys());
+  return { network: call.config.name, node, endpoints, interfaces, handles, held, valid: call.config.validAttachments };
 }
 
 /**
- * The network's handles with addresses on this node. Borrowed addresses are in other nodes' blocks, so all blocks are
- * read; tunnels' addresses have a type, and are nobody's garbage.
+ * The network's handles with addresses on this node, and the addresses. Borrowed addresses are in other nodes' blocks, so
+ * all blocks are read; tunnels' addresses have a type, and are nobody's garbage.
  */
-export async function handlesOnNode(client: Client, network: string, node: string): Promise<Set<string>> {
-  const handles = new Set<string>();
+export async function heldOnNode(client: Client, network: string, node: string): Promise<Held> {
+  const held = new Map<string, ReleaseRequest[]>();
   const { items } = await client.list(IPAMBlock);
   for (const { spec } of items) {
-    const inUse = new Set(spec.allocations);
-    for (const [index, { handle_id, secondary, releasedAt }] of spec.attributes.entries()) {
-      if (!inUse.has(index) || releasedAt !== undefined || handle_id === undefined) continue;
-      if (handle_id.startsWith(`${network}.`) && secondary?.node === node && secondary.type === undefined)
-        handles.add(handle_id);
+    for (const [ordinal, index] of spec.allocations.entries()) {
+      const attributes = index === null ? undefined : spec.attributes[index];
+      const { handle_id: handle, secondary, releasedAt } = attributes ?? {};
+      if (releasedAt !== undefined || !handle?.startsWith(`${network}.`)) continue;
+      if (secondary?.node !== node || secondary.type !== undefined) continue;
+      const { version, base } = parseCidr(spec.cidr);
+      const address = formatAddress({ version, value: base + BigInt(ordinal) });
+      const request = { address, handle, sequenceNumber: spec.sequenceNumberForAllocation[String(ordinal)] ?? 0n };
+      held.set(handle, [...(held.get(handle) ?? []), request]);
     }
   }
-  return handles;
+  return held;
+}
+
+/** Releases what a handle holds; where its object is missing, the addresses that were just seen with its name. */
+export async function releaseHeld(
+  ipam: Ipam,
+  handle: string,
+  seen: readonly ReleaseRequest[],
+  options?: ReleaseByHandleOptions,
+): Promise<void> {
+  const { found } = await ipam.releaseByHandle(handle, options);
+  if (!found && seen.length > 0) await ipam.releaseAddresses(seen);
+}
+
+/**
+ * Removes the interfaces; answers the endpoints whose interface had to stay, and which therefore keep their addresses. An
+ * endpoint whose interface is in no list has one without a mark, if any: see DeletePlan.recorded.
+ */
+async function removeInterfaces(
+  host: Host,
+  { network, interfaces }: Inventory,
+  garbage: Garbage,
+  attempt: Attempt,
+): Promise<Set<WorkloadEndpoint>> {
+  const kept = new Set<WorkloadEndpoint>();
+  const listed = new Set(interfaces.map(({ name }) => name));
+  const remove = async (plan: DeletePlan, endpoints: readonly WorkloadEndpoint[]): Promise<void> => {
+    let done = false;
+    await attempt(`interface ${plan.hostInterface}`, () => {
+      const { result, owner, notes } = removeInterface(host, plan);
+      if (result === "foreign" && owner === undefined) throw new Error(notes.at(-1));
+      done = true;
+    });
+    if (!done) for (const endpoint of endpoints) kept.add(endpoint);
+  };
+  for (const { name, owner } of garbage.interfaces) {
+    const containerInterface = parseOwner(owner)?.ifName ?? "eth0";
+    await remove(
+      { containerInterface, hostInterface: name, owner },
+      garbage.endpoints.filter(({ spec }) => spec.interfaceName === name),
+    );
+  }
+  for (const endpoint of garbage.endpoints) {
+    const { interfaceName = "", endpoint: ifName = "eth0", ipNetworks = [] } = endpoint.spec;
+    if (interfaceName === "" || listed.has(interfaceName)) continue;
+    const owner = markOf(network, endpoint.spec);
+    const plan = { containerInterface: ifName, hostInterface: interfaceName, owner, recorded: ipNetworks };
+    await remove(plan, [endpoint]);
+  }
+  return kept;
 }
 
 async function removeRecords(
   call: Invocation,
   host: Host,
   client: Client,
-  garbage: Garbage,
-  attempt: (what: string, action: () => unknown) => Promise<void>,
+  { garbage, kept, held }: { garbage: Garbage; kept: ReadonlySet<WorkloadEndpoint>; held: Held },
+  attempt: Attempt,
 ): Promise<void> {
   const ipam = createIpam(client, { clock: host.now, log: host.log });
-  const left = new Set(garbage.endpoints);
+  const left = new Set(garbage.endpoints.filter((endpoint) => !kept.has(endpoint)));
+  const keptContainers = new Set([...kept].map(({ spec }) => spec.containerID));
   for (const handle of garbage.handles) {
     const containerId = handle.slice(call.config.name.length + 1);
-    const own = garbage.endpoints.filter(({ spec }) => spec.containerID === containerId);
+    if (keptContainers.has(containerId)) continue;
+    const own = [...left].filter(({ spec }) => spec.containerID === containerId);
     for (const endpoint of own) left.delete(endpoint);
+    const alsoWrite = () => deletions(client, own);
     await attempt(`handle ${handle}`, () =>
-      underLock(call, host, () => ipam.releaseByHandle(handle, { alsoWrite: () => deletions(client, own) })),
+      underLock(call, host, () => releaseHeld(ipam, handle, held.get(handle) ?? [], { alsoWrite })),
     );
   }
   for (const endpoint of left) {

@@ -76,7 +76,7 @@ describeAsRoot("sandboxes of one Kubernetes pod", () => {
     const ipam = createIpam(site.client);
     const attributes = { node: "node-1", pod: "other", namespace: "default" };
     await ipam.autoAssign({ num4: 1, host: "node-1", handle: "net1.e1", use: "Workload", attributes });
-    site.host.exec("ip", "link", "add", "calic440f455693", "type", "dummy");
+    site.host.exec("ip", "link", "add", "calic440f455693", "type", "bridge");
     site.host.exec("ip", "link", "set", "calic440f455693", "alias", `calico:${owner}`);
     expect((await failureOf(site.add(sandbox("d3")))).code).toBe(106);
     expect(site.host.exec("ip", "-o", "link")).toContain("calic440f455693");
@@ -96,7 +96,7 @@ describeAsRoot("sandboxes of one Kubernetes pod", () => {
         ports: [{ name: "http", port: 80, protocol: "TCP" }],
         ipNATs: [{ internalIP: spec.ipNetworks![0]!.replace("/32", ""), externalIP: "192.0.2.1" }],
       },
-    } as WorkloadEndpoint);
+    } as unknown as WorkloadEndpoint);
     await site.add(sandbox("d2"));
     const [fresh] = (await site.client.list(WorkloadEndpoint)).items;
     expect(fresh!.metadata.labels).not.toHaveProperty("app");

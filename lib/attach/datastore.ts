@@ -51,14 +51,20 @@ export function datastoreConfig(config: NetworkConfig, env: Host["env"]): Datast
   }
 }
 
-/** A connection that is closed however the work ends. */
+/**
+ * A connection that is closed however the work ends. Only an ADD makes the embedded datastore when there is none: to the
+ * other verbs an empty one would say that there is nothing to remove.
+ */
 export async function withClient<T>(
   config: NetworkConfig,
   host: Host,
   work: (client: Client) => Promise<T>,
+  create = false,
 ): Promise<T> {
   const where = datastoreConfig(config, host.env);
-  const client = await step("the datastore cannot be opened", () => host.openClient(where));
+  const client = await step("the datastore cannot be opened", () =>
+    host.openClient(where.type === "sqlite" ? { ...where, create } : where),
+  );
   try {
     return await work(client);
   } finally {

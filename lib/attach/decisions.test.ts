@@ -12,6 +12,7 @@ import { asFailure } from "./failure.ts";
 import { identify, ownerMark, parseOwner } from "./identity.ts";
 import { sanitizeMesosLabel } from "./mesos.ts";
 import { podRoutes, randomMac } from "./plan.ts";
+import { checkProfileName } from "./profile.ts";
 import { statusFileName } from "./wait.ts";
 
 const BASE = { cniVersion: "1.0.0", name: "net1", type: "calico", ipam: { type: "calico-ipam" } };
@@ -136,6 +137,32 @@ test("a time is printed as Go prints it", () => {
   expect(goTime(Date.UTC(2024, 9, 19, 20, 50, 0, 35))).toBe("2024-10-19 20:50:00.035 +0000 UTC");
   expect(goTime(Date.UTC(2024, 9, 19, 20, 50, 10, 0))).toBe("2024-10-19 20:50:10 +0000 UTC");
   expect(goTime(Date.UTC(2024, 9, 19, 20, 50, 10, 500))).toBe("2024-10-19 20:50:10.5 +0000 UTC");
+});
+
+describe("a network's name", () => {
+  const PROFILE = /^(?=.{1,63}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+  const pod = { CNI_ARGS: "K8S_POD_NAME=a;K8S_POD_NAMESPACE=b" };
+  const check = (name: string, policyType: string, variables = {}): void => {
+    const call = callOf({ name: "net1" }, variables);
+    checkProfileName({ ...identify(call, "n", {}), network: name }, policyType);
+  };
+
+  test("is refused when it cannot be a profile's, naming the key", () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^[-a-cA_.0]{1,8}$/), (name) => {
+        if (PROFILE.test(name)) check(name, "");
+        else expect(() => check(name, "")).toThrow(/^"name" is /);
+      }),
+    );
+    expect(() => check("n".repeat(64), "")).toThrow('"name"');
+    expect(() => check("Net", "k8s")).toThrow('"name"');
+    check("n".repeat(63), "");
+  });
+
+  test("may be any for pods with policy.type k8s, whose profiles are their namespaces'", () => {
+    check("Net_1", "k8s", pod);
+    expect(() => check("Net_1", "", pod)).toThrow('"name"');
+  });
 });
 
 test("a MAC is local and for one receiver", () => {

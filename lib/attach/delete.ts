@@ -1,13 +1,13 @@
+import { IPAMHandle, ipamHandleRef } from "../api/ipamhandle.ts";
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
-import { WorkloadEndpoint as Kind } from "../api/workloadendpoint.ts";
 import type { Invocation } from "../cni/index.ts";
 import { type Client, DatastoreError, type Operation } from "../datastore/index.ts";
-import { createIpam, type Ipam } from "../ipam/index.ts";
+import { createIpam, type Ipam, type Released } from "../ipam/index.ts";
 import { folderOf, makeFolder } from "../sys/index.ts";
 import { type DeleteOutcome, type DeletePlan, deletePodInterface } from "../veth/index.ts";
 import { callIpamPlugin, isOwnIpam, underLock } from "./addresses.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
-import { deleteEndpoint, endpointsOfPod, isGuest, readEndpoint } from "./endpoint.ts";
+import { deleteEndpoint, endpointsOfPod, readEndpoint } from "./endpoint.ts";
 import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
 import { type Identity, identify } from "./identity.ts";
@@ -40,26 +40,40 @@ export async function deleteAttachment(call: Invocation, host: Host): Promise<vo
       });
       return;
     }
-    if (endpoint && isOurs && isGuest(endpoint, identity) && !(await holdsAddressesOf(client, identity, endpoint))) {
-      await leaveAsGuest(client, identity, endpoint);
-      return;
-    }
     if (endpoint && !isOurs) {
       host.log.info("the endpoint belongs to another container of the pod and stays", {
         container: identity.containerId,
         current: endpoint.spec.containerID,
       });
     }
-    await step(`the interface ${identity.ifName} cannot be removed`, () => {
-      const outcome = removeInterface(host, {
+    const recorded = isOurs ? endpoint : undefined;
+    const first = recorded?.spec.profiles?.[0];
+    if (recorded && first !== undefined && first !== identity.network && identity.orchestrator === "cni") {
+      const { leave, sharesUnmarked } = await import("./guest.ts");
+      if (await sharesUnmarked(client, host, identity, recorded)) {
+        await leave(client, identity, recorded);
+        return;
+      }
+    }
+    const outcome = await step(`the interface ${identity.ifName} cannot be removed`, () =>
+      removeInterface(host, {
         ...(netns === undefined ? {} : { netns }),
         containerInterface: identity.ifName,
-        hostInterface: (isOurs ? endpoint?.spec.interfaceName : undefined) ?? identity.hostInterface,
+        hostInterface: recorded?.spec.interfaceName ?? identity.hostInterface,
         owner: identity.owner,
-      });
-      for (const note of outcome.notes) host.log.info(note, { container: identity.containerId });
-    });
-    await release(call, host, client, identity);
+        ...(recorded?.spec.ipNetworks ? { recorded: recorded.spec.ipNetworks } : {}),
+      }),
+    );
+    for (const note of outcome.notes) host.log.info(note, { container: identity.containerId });
+    if (outcome.owner !== undefined && recorded && identity.orchestrator === "cni") {
+      const { leave, networkOfMark } = await import("./guest.ts");
+      const network = networkOfMark(outcome.owner, identity, recorded);
+      if (network !== undefined && network !== identity.network) {
+        await leave(client, identity, recorded);
+        return;
+      }
+    }
+    await release(call, host, client, identity, recorded);
     host.log.info("detached", { container: identity.containerId, endpoint: identity.endpointName });
   });
 }
@@ -89,30 +103,24 @@ async function hasOtherInterface(client: Client, identity: Identity): Promise<bo
   return endpoints.some(({ spec }) => spec.containerID === identity.containerId && spec.endpoint !== identity.ifName);
 }
 
-/** Somebody edited the profiles of an endpoint that is this network's own: the addresses tell. */
-async function holdsAddressesOf(client: Client, identity: Identity, endpoint: WorkloadEndpoint): Promise<boolean> {
-  const held = await step("the datastore cannot be read", () => createIpam(client).ipsByHandle(identity.handle));
-  return held.some(({ address }) => endpoint.spec.ipNetworks?.some((network) => network.startsWith(`${address}/`)));
-}
-
-/** Takes back what an ADD of a second network did: its profile on the endpoint. */
-async function leaveAsGuest(client: Client, identity: Identity, endpoint: WorkloadEndpoint): Promise<void> {
-  const profiles = endpoint.spec.profiles ?? [];
-  const kept = profiles.filter((profile) => profile !== identity.network);
-  if (kept.length === profiles.length) return;
-  await step("the endpoint cannot be written", () =>
-    client.update(Kind, { ...endpoint, spec: { ...endpoint.spec, profiles: kept } }),
-  );
-}
-
 /** Addresses and endpoint record of one container. */
-async function release(call: Invocation, host: Host, client: Client, identity: Identity): Promise<void> {
+async function release(
+  call: Invocation,
+  host: Host,
+  client: Client,
+  identity: Identity,
+  recorded: WorkloadEndpoint | undefined,
+): Promise<void> {
   if (isOwnIpam(call)) {
     const ipam = createIpam(client, { clock: host.now, log: host.log });
     await step("the addresses cannot be released", () =>
       underLock(call, host, async () => {
-        await releaseContainer(client, ipam, identity);
-        await ipam.releaseByHandle(identity.legacyHandle);
+        const { found } = await releaseContainer(client, ipam, identity);
+        const networks = recorded?.spec.ipNetworks;
+        if (!found && networks !== undefined && networks.length > 0) {
+          await (await import("./legacy.ts")).releaseRecorded(ipam, identity.handle, networks);
+        }
+        await releaseLegacyHandle(client, ipam, identity);
       }),
     );
     return;
@@ -122,13 +130,21 @@ async function release(call: Invocation, host: Host, client: Client, identity: I
 }
 
 /** The container's addresses, and the endpoint if it is still this container's, in one commit. */
-export async function releaseContainer(client: Client, ipam: Ipam, identity: Identity): Promise<void> {
-  await ipam.releaseByHandle(identity.handle, {
+export function releaseContainer(client: Client, ipam: Ipam, identity: Identity): Promise<Released> {
+  return ipam.releaseByHandle(identity.handle, {
     alsoWrite: async (): Promise<Operation[]> => {
       const endpoint = await readEndpoint(client, identity);
       return endpoint && belongsTo(endpoint, identity.containerId) ? [deleteEndpoint(endpoint)] : [];
     },
   });
+}
+
+/** See legacy.ts. A container's ID with a dot would be the handle of another network's container. */
+export async function releaseLegacyHandle(client: Client, ipam: Ipam, identity: Identity): Promise<void> {
+  const { legacyHandle, pod } = identity;
+  if (pod === "" && legacyHandle.includes(".")) return;
+  if (!(await client.get(IPAMHandle, ipamHandleRef(legacyHandle)))) return;
+  await (await import("./legacy.ts")).releaseLegacy(ipam, identity);
 }
 
 async function deleteRecord(client: Client, identity: Identity): Promise<void> {

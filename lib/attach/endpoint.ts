@@ -94,11 +94,7 @@ export function deleteEndpoint(endpoint: WorkloadEndpoint): Operation {
   };
 }
 
-/**
- * Whether the endpoint was made by another network of the same container, and this network only added its profile to
- * it, as upstream's plugin does for plain CNI. Under Kubernetes a pod has one network.
- */
-export function isGuest(endpoint: WorkloadEndpoint, identity: Identity): boolean {
-  const profiles = endpoint.spec.profiles ?? [];
-  return identity.orchestrator === "cni" && profiles.length > 0 && profiles[0] !== identity.network;
+/** 10.0.0.1/32 -> 10.0.0.1 */
+export function addressesOfEndpoint(endpoint: WorkloadEndpoint): string[] {
+  return (endpoint.spec.ipNetworks ?? []).map((network) => network.replace(/\/\d+$/, ""));
 }

@@ -1,5 +1,5 @@
 import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
-import { deletePodInterface, listPodInterfaces } from "../veth/index.ts";
+import { deletePodInterface, findPodInterface } from "../veth/index.ts";
 import type { Work } from "./add.ts";
 import { handleOf, parseOwner } from "./identity.ts";
 import { hostSide } from "./plan.ts";
@@ -11,8 +11,9 @@ import { hostSide } from "./plan.ts";
  * container's, and the container's addresses are this very pod's, or gone. Answers whether it went.
  */
 export async function removeForgottenSandbox({ client, host, identity, ipam }: Work): Promise<boolean> {
-  const link = listPodInterfaces(host.hostNetns).find(({ name }) => name === identity.hostInterface);
-  const owner = link && parseOwner(link.owner);
+  const link = findPodInterface(identity.hostInterface, host.hostNetns);
+  const mark = link?.owner;
+  const owner = mark === undefined ? undefined : parseOwner(mark);
   if (!owner || owner.network !== identity.network || owner.ifName !== identity.ifName) return false;
   const { containerId } = owner;
   if (containerId === identity.containerId) return false;
@@ -26,9 +27,12 @@ export async function removeForgottenSandbox({ client, host, identity, ipam }: W
   const { result } = deletePodInterface({
     containerInterface: owner.ifName,
     hostInterface: identity.hostInterface,
-    owner: link!.owner,
+    owner: mark!,
     ...hostSide(host),
   });
-  host.log.warning("removed the interface of a former sandbox that no record named", { container: containerId, result });
+  host.log.warning("removed the interface of a former sandbox that no record named", {
+    container: containerId,
+    result,
+  });
   return true;
 }

@@ -1,8 +1,10 @@
 import { CniError, errorCode, type Invocation, NO_DNS, parseResult, type Result } from "../cni/index.ts";
+import type { Client } from "../datastore/index.ts";
 import { createIpam } from "../ipam/index.ts";
 import { attributesOf, familiesWanted, requestedAddress, underLock } from "./addresses.ts";
-import { handlesOnNode } from "./collect.ts";
+import { heldOnNode, releaseHeld } from "./collect.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
+import { releaseLegacyHandle } from "./delete.ts";
 import { hostNetwork } from "./endpoint.ts";
 import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
@@ -17,7 +19,7 @@ import { readNodename } from "./settings.ts";
  */
 export async function assignForCaller(call: Invocation, host: Host): Promise<Result> {
   const identity = identify(call, nodename(call, host), host.env);
-  return withClient(call.config, host, async (client) => {
+  const work = async (client: Client): Promise<Result> => {
     await requireReady(client, await step("the datastore cannot be read", () => readClusterInformation(client)));
     const ipam = createIpam(client, { clock: host.now, log: host.log });
     const common = {
@@ -46,7 +48,8 @@ export async function assignForCaller(call: Invocation, host: Host): Promise<Res
     );
     host.log.info("assigned", { handle: identity.handle, addresses: ips.map(({ address }) => address).join(",") });
     return { interfaces: [], ips, routes: ips.map(({ address }) => ({ dst: address })), dns: NO_DNS };
-  });
+  };
+  return withClient(call.config, host, work, true);
 }
 
 /** calico-ipam's DEL: everything under the container's handle, and under the one that very old versions used. */
@@ -57,7 +60,7 @@ export async function releaseForCaller(call: Invocation, host: Host): Promise<vo
     await step("the addresses cannot be released", () =>
       underLock(call, host, async () => {
         await ipam.releaseByHandle(identity.handle);
-        await ipam.releaseByHandle(identity.legacyHandle);
+        await releaseLegacyHandle(client, ipam, identity);
       }),
     );
     host.log.info("released", { handle: identity.handle });
@@ -91,13 +94,13 @@ export async function collectForCaller(call: Invocation, host: Host): Promise<vo
   const failures: string[] = [];
   await withClient(call.config, host, async (client) => {
     const ipam = createIpam(client, { clock: host.now, log: host.log });
-    const handles = await step("the datastore cannot be read", () => handlesOnNode(client, network, node));
-    for (const handle of handles) {
+    const held = await step("the datastore cannot be read", () => heldOnNode(client, network, node));
+    for (const [handle, seen] of held) {
       const containerId = handle.slice(network.length + 1);
       // With a dot it may be another network's: see findGarbage.
       if (valid.has(containerId) || containerId.includes(".")) continue;
       try {
-        await underLock(call, host, () => ipam.releaseByHandle(handle));
+        await underLock(call, host, () => releaseHeld(ipam, handle, seen));
       } catch (error) {
         failures.push(`handle ${handle}: ${(error as Error).message}`);
       }

@@ -1,7 +1,35 @@
 import { API_VERSION } from "../api/meta.ts";
 import { Profile } from "../api/profile.ts";
+import { CniError, errorCode } from "../cni/index.ts";
 import { type Client, DatastoreError } from "../datastore/index.ts";
 import type { Identity } from "./identity.ts";
+
+/** A label's key, which the network's profile gives its endpoints, is no longer. */
+const LONGEST_NAME = 63;
+
+/**
+ * Refuses a network whose name cannot be a profile's where endpoints refer to the network's profile. Throws CniError 7, before
+ * anything is made.
+ */
+export function checkProfileName(identity: Identity, policyType: string): void {
+  const { network } = identity;
+  if (identity.orchestrator === "k8s" && policyType === "k8s") return;
+  let before = ".";
+  let isGood = network.length <= LONGEST_NAME;
+  for (let i = 0; i < network.length; i++) {
+    const c = network[i]!;
+    if (c === ".") isGood &&= before !== "." && before !== "-";
+    else if (c === "-") isGood &&= before !== ".";
+    else isGood &&= (c >= "a" && c <= "z") || (c >= "0" && c <= "9");
+    before = c;
+  }
+  if (isGood && before !== "." && before !== "-") return;
+  throw new CniError(
+    errorCode.invalidConfiguration,
+    `"name" is ${JSON.stringify(network)}, which cannot be the name of the network's profile`,
+    `at most ${LONGEST_NAME} lower-case letters, digits, '-' and '.', with a letter or digit at both ends of every part`,
+  );
+}
 
 /** The profiles a new endpoint refers to: the network's, or with `policy.type` k8s the pod's namespace's (facts 2.5). */
 export function profilesOf(identity: Identity, policyType: string): string[] {

@@ -2,8 +2,10 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { IPPool } from "../api/ippool.ts";
+import { IPReservation } from "../api/ipreservation.ts";
+import { API_VERSION } from "../api/meta.ts";
 import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
-import { type Invocation, type Result, runPlugin } from "../cni/index.ts";
+import { type Invocation, NO_DNS, type Result, runPlugin } from "../cni/index.ts";
 import { createIpam } from "../ipam/index.ts";
 import { describeAsRoot } from "../sys/testing.ts";
 import { assignForCaller, checkForCaller, collectForCaller, releaseForCaller } from "./ipam-plugin.ts";
@@ -266,6 +268,50 @@ describeAsRoot("an attachment", () => {
       expect(error.message).toContain("tiny");
     });
 
+    it("reads no more when other nodes have more blocks", async () => {
+      const other = await makeSite();
+      try {
+        await other.makePool("pool4", "10.77.0.0/16");
+        const ipam = createIpam(other.client);
+        const read = async (): Promise<string[]> => {
+          const keys: string[] = [];
+          other.hook = (operation) => void keys.push(...operation.keys);
+          await other.status();
+          other.hook = undefined;
+          return keys;
+        };
+        const request = { num4: 1, use: "Workload" } as const;
+        const empty = await read();
+        for (let node = 0; node < 30; node++) await ipam.autoAssign({ ...request, host: `other-${node}` });
+        expect(await read()).toEqual(empty);
+        await ipam.autoAssign({ ...request, host: "node-1" });
+        const own = await read();
+        for (let node = 30; node < 60; node++) await ipam.autoAssign({ ...request, host: `other-${node}` });
+        expect(await read()).toEqual(own);
+        // A list of all blocks is one read from where they begin; GC makes one.
+        const listing: string[] = [];
+        other.hook = ({ keys }) => void listing.push(...keys.filter((key) => key.includes("/assignment/")));
+        await other.gc([]);
+        expect(listing.length).toBeGreaterThan(0);
+        expect([...empty, ...own].filter((key) => listing.includes(key))).toEqual([]);
+      } finally {
+        other[Symbol.dispose]();
+      }
+    });
+
+    it("counts where places for blocks are scarce or addresses are reserved", async () => {
+      await site.makePool("small", "10.9.0.0/29", { blockSize: 30 });
+      const config = { ipam: { type: "calico-ipam", ipv4_pools: ["small"] } };
+      const ipam = createIpam(site.client);
+      for (const host of ["a", "b"])
+        await ipam.autoAssign({ num4: 1, host, handle: host, use: "Workload", pools4: ["small"] });
+      // All blocks are others', which have free addresses that can be borrowed.
+      await site.status({ config });
+      const reservation = { apiVersion: API_VERSION, kind: "IPReservation", metadata: { name: "r" } } as const;
+      await site.client.create(IPReservation, { ...reservation, spec: { reservedCIDRs: ["10.9.0.0/29"] } });
+      expect((await failureOf(site.status({ config }))).code).toBe(50);
+    });
+
     it("is 50 when the datastore is down, or the node's name is not known", async () => {
       const down = await failureOf(
         site.status({ config: { datastore_type: "etcdv3", etcd_endpoints: "http://127.0.0.1:1" } }),
@@ -413,6 +459,33 @@ describeAsRoot("an attachment", () => {
       const left = (await site.traces()).filter((trace) => trace.startsWith("handle"));
       expect(left.sort()).toEqual(["handle net1.a", "handle net2.c"]);
     });
+  });
+
+  it("is made in a datastore file that is made, and only by ADD", async () => {
+    const file = join(site.folder, "away", "datastore.db");
+    const config = { datastore_file: file };
+    const prevResult = {
+      ips: [{ address: "10.77.0.1/32", interface: 0 }],
+      interfaces: [{ name: "eth0", sandbox: "x" }],
+    };
+    const verbs: [string, () => Promise<unknown>][] = [
+      ["DEL", () => site.del({ config })],
+      ["GC", () => site.gc([], { config })],
+      ["CHECK", () => site.check({ ...prevResult, routes: [], dns: NO_DNS } as unknown as Result, { config })],
+      ["calico-ipam DEL", () => releaseForCaller(site.call("DEL", { config }), site.machine)],
+      ["-t", async () => (await import("./status.ts")).testDatastore(site.call("STATUS", { config }), site.machine)],
+    ];
+    for (const [verb, run] of verbs) {
+      const error = await failureOf(run());
+      expect(`${verb} ${error.code} ${error.message}`).toMatch(`${verb} 11 `);
+      expect(error.message).toContain(file);
+    }
+    const error = await failureOf(site.status({ config }));
+    expect(`${error.code} ${error.message}`).toMatch(/^50 .*away/);
+    expect(existsSync(join(site.folder, "away"))).toBe(false);
+    // It has no pool yet, but it is there.
+    expect((await failureOf(site.add({ config }))).code).toBe(102);
+    await site.del({ config });
   });
 
   it("is logged where the configuration says, without secrets, and errors with what stands behind them", async () => {

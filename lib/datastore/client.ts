@@ -22,13 +22,29 @@ export type Index =
   | { readonly namespace: string }
   /** WorkloadEndpoint: names that begin so, in one namespace; how a plugin finds a pod's endpoint whatever its interface is called. */
   | { readonly namespace: string; readonly namePrefix: string }
+  /** IPAMBlock: those that share addresses with a CIDR, whatever their size. Costs what lies near it, not what there is in all. */
+  | { readonly overlapping: string }
   /** BlockAffinity, IPAMBlock and IPPool: one address family. */
   | { readonly ipVersion: 4 | 6 };
 
 export interface ListResult<R extends Resource> {
   readonly items: R[];
+  /**
+   * What lies among these objects and cannot be read. Whoever relies on the list being whole looks here; to everyone else
+   * an object that somebody wrote wrongly is as good as absent.
+   */
+  readonly unreadable: readonly Unreadable[];
   /** Where a watch may begin so as to miss nothing after this list. */
   readonly revision: string;
+}
+
+/** A stored object that cannot be read. */
+export interface Unreadable {
+  readonly key: string;
+  /** What its key tells of it: enough to get or delete it. */
+  readonly ref: Ref;
+  /** INVALID; the message names key and field. */
+  readonly error: Error;
 }
 
 export interface DeleteOptions {
@@ -82,7 +98,7 @@ export interface Client {
 
   /** The object, or undefined when there is none. Throws INVALID when it is there but cannot be read. */
   get<R extends Resource>(kind: Kind<R>, ref: Ref): Promise<R | undefined>;
-  /** All objects of a kind, or of one of its indexes. Throws INVALID, naming the key, when one cannot be read. */
+  /** All objects of a kind, or of one of its indexes. Those that cannot be read are named apart. */
   list<R extends Resource>(kind: Kind<R>, index?: Index): Promise<ListResult<R>>;
   /**
    * EXISTS when there is one of that name already. Fills uid, creationTimestamp, resourceVersion and the kind's defaults. Objects of

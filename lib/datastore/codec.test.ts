@@ -110,6 +110,40 @@ describe("stored objects", () => {
     }
   });
 
+  test("are read with values that only a newer Calico knows, and with texts that nobody can parse", () => {
+    for (const [index, from, to] of [
+      [1, '"pendingDeletion"', '"paused"'],
+      [3, '"10.0.0.0/30":2', '"10.0.0.0/30":-2,"nonsense":1'],
+      [4, '"Disabled"', '"Sometimes"'],
+      [4, '"maxBlocksPerHost":4', '"maxBlocksPerHost":-4'],
+      [5, '["Workload"]', '["Workload","Egress"]'],
+      [5, '"Always"', '"Sometimes"'],
+      [5, '"10.0.0.0/16"', '"10.0.0.300/16"'],
+      [5, '"all()"', '"all("'],
+      [6, '"10.0.0.1/32"', '"dynamic"'],
+      [7, '"192.0.2.1/24"', '"autodetect"'],
+      [7, '"asNumber"', '"routeReflectorClusterID":"x","asNumber"'],
+    ] as const) {
+      const [kind, key, text] = EXAMPLES[index]!;
+      expect(text).toContain(from);
+      const stored = at(key, text.replace(from, to));
+      expect(encode(kind, decode(kind, stored)!)).toContain(to);
+    }
+    const node = at(EXAMPLES[7]![1], '{"spec":{"addresses":[{"address":"x","type":"Hostname"}]}}');
+    expect(decode(plain(Node), node)!.spec).toEqual({ addresses: [{ address: "x", type: "Hostname" }] });
+  });
+
+  test("whose owner was given up have none, whatever an older field says", () => {
+    const [kind, key] = EXAMPLES[0]!;
+    const { affinity: _, ...rest } = parseJson(BLOCK) as Record<string, unknown>;
+    const old = { ...rest, hostAffinity: "n0" };
+    const owner = (value: object) =>
+      (decode(kind, at(key, stringifyJson(value)))!.spec as { affinity?: string }).affinity;
+    expect(owner(old)).toBe("host:n0");
+    expect(owner({ ...old, affinity: null })).toBeUndefined();
+    expect(owner({ ...old, affinity: "host:n1" })).toBe("host:n1");
+  });
+
   test("that are wrong are INVALID, naming key and field", () => {
     const [kind, key] = EXAMPLES[0]!;
     const wrong: Record<string, (block: Record<string, unknown>) => void> = {

@@ -12,7 +12,8 @@ import type { Stored } from "./store.ts";
  * Between resources and the JSON that is stored for them. Most kinds are stored as they are; blocks, affinities, handles and
  * the IPAM configuration are stored in upstream's older v1 model, which has other field names, no metadata, and Go's rules
  * for what is left out (libcalico-go/lib/backend/model). Fields that we do not know are carried along in `spec` and are
- * written back, so that a newer Calico's additions outlive our updates.
+ * written back, so that a newer Calico's additions outlive our updates. Like Go, reading checks types and required fields:
+ * which value of an enumeration it knows, and which text it can parse, is for the user of a value to say.
  */
 
 type Json = Record<string, unknown>;
@@ -55,15 +56,9 @@ class Reader {
     return typeof time === "string" && RFC3339.test(time) ? time : this.fail(field, value, "a time as in RFC 3339");
   }
 
-  oneOf(field: string, values: readonly string[]): string | undefined {
-    const value = this.text(field);
-    if (value === undefined || value === "") return undefined;
-    return values.includes(value) ? value : this.fail(field, value, values.map((one) => `"${one}"`).join(", "));
-  }
-
-  integer(field: string, max: number): number {
+  integer(field: string): number {
     const value = this.value[field] ?? 0;
-    return isInteger(value, max) ? value : this.fail(field, value, `an integer from 0 to ${max}`);
+    return isWhole(value) ? value : this.fail(field, value, "an integer");
   }
 
   list(field: string): unknown[] {
@@ -151,8 +146,9 @@ const block: ModelCodec = {
       if (!isInteger(unallocated[i], size - 1))
         reader.fail(`unallocated[${i}]`, unallocated[i], `an integer from 0 to ${size - 1}`);
     }
-    // Blocks written before owners had types name a host alone (model.AllocationBlock.HostAffinity).
-    const host = reader.text("hostAffinity");
+    // Blocks written before owners had types name a host alone (model.AllocationBlock.HostAffinity). An `affinity` of null is an
+    // owner given up: what an older writer left beside it does not count.
+    const host = "affinity" in reader.value ? undefined : reader.text("hostAffinity");
     const affinity = reader.text("affinity") ?? (host ? `host:${host}` : undefined);
     const claimed = reader.time("affinity_claim_time");
     const sequence = reader.value.sequenceNumber ?? 0;
@@ -239,7 +235,7 @@ const affinity: ModelCodec = {
   decode(reader, parts) {
     return {
       // Affinities were once stored without a value, and were confirmed.
-      state: reader.oneOf("state", ["confirmed", "pending", "pendingDeletion"]) ?? "confirmed",
+      state: reader.text("state") || "confirmed",
       node: parts.node!,
       type: parts.affinityType!,
       cidr: formatCidr(parts.cidr!),
@@ -258,7 +254,7 @@ const handle: ModelCodec = {
   decode(reader, _parts, key) {
     return {
       handleID: handleIdOfKey(key),
-      block: reader.map("block", (n) => (isInteger(n, MAX_INTEGER) ? n : undefined), "an integer from 0"),
+      block: reader.map("block", (n) => (isWhole(n) ? n : undefined), "an integer"),
       deleted: reader.boolean("deleted"),
       ...reader.others(HANDLE_FIELDS),
     };
@@ -288,9 +284,9 @@ const config: ModelCodec = {
       strictAffinity: reader.boolean("strict_affinity"),
       // Left out when false: absence is not the default of the kind.
       autoAllocateBlocks: reader.boolean("auto_allocate_blocks"),
-      maxBlocksPerHost: reader.integer("maxBlocksPerHost", 0x7fff_ffff),
-      kubeVirtVMAddressPersistence: reader.oneOf("kubeVirtVMAddressPersistence", ["Enabled", "Disabled"]) ?? "Enabled",
-      ipCooldownSeconds: reader.integer("ipCooldownSeconds", 0x7fff_ffff),
+      maxBlocksPerHost: reader.integer("maxBlocksPerHost"),
+      kubeVirtVMAddressPersistence: reader.text("kubeVirtVMAddressPersistence") || "Enabled",
+      ipCooldownSeconds: reader.integer("ipCooldownSeconds"),
       ...reader.others(CONFIG_FIELDS),
     };
   },
@@ -369,7 +365,7 @@ export function isMarkedDeleted(resource: Resource): boolean {
 
 /** Go's metav1.Time: RFC 3339 in UTC without fractions. Text that is no time is kept, for validation to name. */
 export function goTime(time: unknown): unknown {
-  if (typeof time !== "string" && !(time instanceof Date)) return time;
+  if (!(time instanceof Date) && (typeof time !== "string" || !RFC3339.test(time))) return time;
   const date = new Date(time);
   return Number.isNaN(date.getTime()) ? time : `${date.toISOString().slice(0, 19)}Z`;
 }
@@ -466,6 +462,8 @@ function sample(value: unknown): string {
 
 const isObject = (value: unknown): value is Json =>
   typeof value === "object" && value !== null && !Array.isArray(value);
+
+const isWhole = (value: unknown): value is number => Number.isSafeInteger(value);
 
 const isInteger = (value: unknown, max: number): value is number =>
   typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= max;

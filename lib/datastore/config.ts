@@ -8,6 +8,8 @@ export interface SqliteConfig {
   readonly type: "sqlite";
   /** The file; it and its folder are made when they are absent. */
   readonly file: string;
+  /** False: a file that is absent is UNAVAILABLE, and nothing is made. */
+  readonly create?: boolean;
   /**
    * `full` (default): what was committed survives a power cut. `normal`: it survives a killed process, but a power cut can
    * undo the last commits; two to four times as fast.

@@ -15,6 +15,7 @@ export type {
   Index,
   ListResult,
   Operation,
+  Unreadable,
   WatchEvent,
   WatchOptions,
 } from "./client.ts";

@@ -10,12 +10,13 @@ import type {
   Index,
   ListResult,
   Operation,
+  Unreadable,
   WatchEvent,
   WatchOptions,
 } from "./client.ts";
 import { decode, encode, goTime, isMarkedDeleted, isModelKind, modelUid } from "./codec.ts";
 import { DatastoreError } from "./errors.ts";
-import { describeRef, keyOf, rangesOf, refOf } from "./keys.ts";
+import { describeRef, keyOf, parseKey, rangesOf, refOf, refOfKey } from "./keys.ts";
 import { listIndex, selects } from "./select.ts";
 import type { Compare, KeyValueStore, Stored, TransactResult, Write } from "./store.ts";
 import { watchKind } from "./watch.ts";
@@ -55,6 +56,7 @@ export class KeyValueClient implements Client {
   }
 
   async get<R extends Resource>(kind: Kind<R>, ref: Ref): Promise<R | undefined> {
+    if (ref.name === kind.builtIn?.name) return kind.builtIn.make();
     const stored = await this.#stored(plain(kind), ref);
     const resource = stored && decode(kind, stored);
     return resource && !isMarkedDeleted(resource) ? resource : undefined;
@@ -63,11 +65,20 @@ export class KeyValueClient implements Client {
   async list<R extends Resource>(kind: Kind<R>, index?: Index): Promise<ListResult<R>> {
     const { revision, stored } = await listIndex(plain(kind), index, (ranges) => this.#reads.read(ranges));
     const items: R[] = [];
+    const unreadable: Unreadable[] = [];
+    const { builtIn } = kind;
     for (const one of stored) {
-      const resource = decode(kind, one);
-      if (resource && !isMarkedDeleted(resource) && selects(index, resource)) items.push(resource);
+      if (builtIn && parseKey(plain(kind), one.key)?.name === builtIn.name) continue;
+      try {
+        const resource = decode(kind, one);
+        if (resource && !isMarkedDeleted(resource) && selects(index, resource)) items.push(resource);
+      } catch (error) {
+        if (!(error instanceof DatastoreError)) throw error;
+        unreadable.push({ key: one.key, ref: refOfKey(plain(kind), one.key), error });
+      }
     }
-    return { items, revision: String(revision) };
+    if (builtIn) items.push(builtIn.make());
+    return { items, unreadable, revision: String(revision) };
   }
 
   async create<R extends Resource>(kind: Kind<R>, resource: R): Promise<R> {
@@ -133,7 +144,13 @@ export class KeyValueClient implements Client {
     }
   }
 
-  #prepare(operation: Operation, replaceable: Replaceable, trusts: boolean): Promise<Prepared> {
+  async #prepare(operation: Operation, replaceable: Replaceable, trusts: boolean): Promise<Prepared> {
+    const { builtIn } = operation.kind;
+    if (builtIn) {
+      const { name } = operation.op === "delete" ? operation.ref : operation.resource.metadata;
+      if (name === builtIn.name)
+        throw new DatastoreError(operation.op === "create" ? "EXISTS" : "INVALID", builtIn.refusal(operation.op));
+    }
     switch (operation.op) {
       case "create":
         return this.#prepareCreate(operation.kind, operation.resource, replaceable, trusts);

@@ -1,10 +1,10 @@
 import type { Kind } from "../api/kind.ts";
 import type { Ref, Resource } from "../api/meta.ts";
 import { affinityName, cidrName } from "../api/names.ts";
-import { type Cidr, formatCidr, tryParseCidr } from "../ip/index.ts";
+import { type Cidr, formatCidr, parseCidr, tryParseCidr } from "../ip/index.ts";
 import type { Index } from "./client.ts";
 import { DatastoreError } from "./errors.ts";
-import { prefixRange, type Range } from "./store.ts";
+import { inRange, prefixRange, type Range } from "./store.ts";
 
 /**
  * Where each object is stored: upstream's keys, exactly (libcalico-go/lib/backend/model). Resources lie under their
@@ -13,6 +13,8 @@ import { prefixRange, type Range } from "./store.ts";
 export const RESOURCES = "/calico/resources/v3/projectcalico.org/";
 export const IPAM = "/calico/ipam/v2/";
 const BLOCKS = `${IPAM}assignment/`;
+/** The largest block has 2^12 addresses: /20 and /116. */
+const MAX_BLOCK_BITS = 12;
 const HANDLES = `${IPAM}handle/`;
 export const IPAM_CONFIG = `${IPAM}config`;
 
@@ -72,6 +74,7 @@ export function describeRef(kind: Kind, ref: Ref): string {
 export function rangesOf(kind: Kind, index: Index | undefined): Range[] {
   switch (kind.kind) {
     case "IPAMBlock":
+      if (index && "overlapping" in index) return overlappingRanges(parseCidr(index.overlapping));
       return [prefixRange(index && "ipVersion" in index ? `${BLOCKS}ipv${index.ipVersion}/block/` : BLOCKS)];
     case "BlockAffinity": {
       // Nothing but "host" and "virtual" lies between the two.
@@ -91,6 +94,41 @@ export function rangesOf(kind: Kind, index: Index | undefined): Range[] {
       return [prefixRange(`${prefix}${namespace}/${"namePrefix" in index ? index.namePrefix : ""}`)];
     }
   }
+}
+
+/**
+ * Where blocks that share addresses with a CIDR may lie: those around it each have one key; those inside too when
+ * they are few, else, for IPv4, they are among the keys of their first three bytes. The text of IPv6 has no such parts: there a CIDR
+ * of more than 64 addresses, which is larger than the default block, costs the whole family.
+ */
+function overlappingRanges({ version, base, length }: Cidr): Range[] {
+  const family = `${BLOCKS}ipv${version}/block/`;
+  const bits = version === 4 ? 32 : 128;
+  const isFew = bits - length <= (version === 4 ? 2 : 6);
+  if (length < bits - MAX_BLOCK_BITS || (version === 6 && !isFew)) return [prefixRange(family)];
+  const ranges: Range[] = [];
+  const at = (value: bigint, size: number): void => {
+    ranges.push({ key: blockKey({ version, base: value, length: size }) });
+  };
+  const least = isFew ? length + 1 : Math.min(length, 24);
+  for (let size = bits - MAX_BLOCK_BITS; size < least; size++) {
+    const shift = BigInt(bits - size);
+    at((base >> shift) << shift, size);
+  }
+  if (!isFew) {
+    for (let part = 0n; part < 1n << BigInt(Math.max(0, 24 - length)); part++) {
+      const first = formatCidr({ version, base: (base & ~0xffn) + (part << 8n), length: 32 });
+      ranges.push(prefixRange(`${family}${first.slice(0, first.lastIndexOf(".") + 1)}`));
+    }
+    // Read already, within the first prefix, when they begin where it does: what a key gave is not to be listed twice.
+    return ranges.filter(
+      (range) => !("key" in range) || !ranges.some((other) => other !== range && inRange(other, range.key)),
+    );
+  }
+  for (let size = length + 1; size <= bits; size++) {
+    for (let index = 0n; index < 1n << BigInt(size - length); index++) at(base + (index << BigInt(bits - size)), size);
+  }
+  return ranges;
 }
 
 /** What a key identifies, or undefined when it is not one of the kind. */
@@ -126,6 +164,18 @@ export function parseKey(kind: Kind, key: string): KeyParts | undefined {
 /** The handle ID in a key that {@link parseKey} accepted. */
 export function handleIdOfKey(key: string): string {
   return key.slice(HANDLES.length);
+}
+
+/** What a key that {@link parseKey} accepts tells of its object: a Ref that finds it. */
+export function refOfKey(kind: Kind, key: string): Ref {
+  const { name, namespace, cidr, node, affinityType } = parseKey(kind, key)!;
+  const spec: Record<string, unknown> = {
+    ...(cidr ? { cidr: formatCidr(cidr) } : {}),
+    ...(node === undefined ? {} : { node, type: affinityType }),
+    ...(kind.kind === "IPAMHandle" ? { handleID: handleIdOfKey(key) } : {}),
+  };
+  const given = Object.keys(spec).length > 0;
+  return { name, ...(namespace === undefined ? {} : { namespace }), ...(given ? { spec } : {}) };
 }
 
 /** A Ref that finds `resource`, whatever its kind. */

@@ -1,5 +1,6 @@
 import type { Kind } from "../api/kind.ts";
 import type { Resource } from "../api/meta.ts";
+import { cidrOverlaps, parseCidr } from "../ip/index.ts";
 import type { Answer } from "./batcher.ts";
 import type { Index } from "./client.ts";
 import { blockKey, parseKey, rangesOf } from "./keys.ts";
@@ -9,6 +10,8 @@ import type { Range, Stored } from "./store.ts";
 export function selects(index: Index | undefined, resource: Resource): boolean {
   if (!index) return true;
   const spec = resource.spec as Readonly<Record<string, unknown>>;
+  if ("overlapping" in index)
+    return typeof spec.cidr === "string" && cidrOverlaps(parseCidr(spec.cidr), parseCidr(index.overlapping));
   if ("ipVersion" in index) {
     const cidr = spec.cidr;
     return typeof cidr === "string" && cidr.includes(":") === (index.ipVersion === 6);

@@ -3,7 +3,7 @@ import type { Resource } from "../api/meta.ts";
 import type { WatchEvent, WatchOptions } from "./client.ts";
 import { decode, isMarkedDeleted } from "./codec.ts";
 import { DatastoreError } from "./errors.ts";
-import { rangesOf } from "./keys.ts";
+import { parseKey, rangesOf } from "./keys.ts";
 import { selects } from "./select.ts";
 import { Gap, type KeyValueStore, type Range, type Stored, type StoreEvent } from "./store.ts";
 
@@ -32,6 +32,9 @@ export async function* watchKind<R extends Resource>(
   const signal = options.signal ?? new AbortController().signal;
   const range = covering(rangesOf(kind as unknown as Kind, options.index));
   const known = new Map<string, Known>();
+  const { builtIn } = kind;
+  const isBuiltIn = (key: string): boolean =>
+    builtIn !== undefined && parseKey(kind as unknown as Kind, key)?.name === builtIn.name;
   const read = (stored: Stored): R | undefined => {
     const resource = decode(kind, stored);
     return resource && !isMarkedDeleted(resource) && selects(options.index, resource) ? resource : undefined;
@@ -51,6 +54,7 @@ export async function* watchKind<R extends Resource>(
 
   function* put(stored: Stored, previous?: Stored): Generator<WatchEvent<R>> {
     const { key, modRevision } = stored;
+    if (isBuiltIn(key)) return;
     if (known.get(key)?.seen === modRevision) return;
     const told = toldBefore(key, previous);
     const revision = String(modRevision);
@@ -70,6 +74,7 @@ export async function* watchKind<R extends Resource>(
   }
 
   function* gone(key: string, at: number, previous?: Stored): Generator<WatchEvent<R>> {
+    if (isBuiltIn(key)) return;
     const told = toldBefore(key, previous);
     known.delete(key);
     const resource = told && read(told);
@@ -86,6 +91,7 @@ export async function* watchKind<R extends Resource>(
   let from: number;
   if (options.from === undefined) {
     const { revision, results } = await store.read([range]);
+    if (builtIn) yield { type: "added", resource: builtIn.make(), revision: String(revision) };
     yield* difference(revision, results[0]!);
     from = revision;
   } else {

@@ -1,15 +1,15 @@
 import type { IPAMBlock } from "../api/ipamblock.ts";
 import { selectsNode } from "../api/ippool.ts";
-import { cidrContains, formatCidr, parseCidr } from "../ip/index.ts";
+import { type Cidr, cidrContains, formatCidr, parseCidr } from "../ip/index.ts";
 import { claimBlock, releaseAffinity } from "./claim.ts";
-import { RETRIES } from "./context.ts";
+import { isUnreadable, RETRIES } from "./context.ts";
 import { explainExhaustion } from "./exhaustion.ts";
 import { asksForNode, disabledReason, selectsAll } from "./pools.ts";
-import { readAffinities, readBlock, readNodeLabels } from "./reads.ts";
+import { readAffinities, readNodeLabels } from "./reads.ts";
 import { findClaimable, listing } from "./search.ts";
 import { confirmedBlock, type Serving, take } from "./serving.ts";
 import type { AutoAssignRequest } from "./types.ts";
-import { remember, type Work } from "./work.ts";
+import { passOver, reload, remember, type Work } from "./work.ts";
 
 /**
  * Serves what the owner's confirmed blocks could not: from claims that were cut short, new blocks, reclaimed ones, and blocks of
@@ -18,12 +18,12 @@ import { remember, type Work } from "./work.ts";
  */
 export async function acquire(serving: Serving): Promise<boolean> {
   const { work, family, request } = serving;
-  const { ctx, owner, config } = work;
+  const { config } = work;
   // Claims and releases that were cut short: taken up only when they are needed.
   for (const row of [...family.rows]) {
     if (serving.need === 0) break;
     if (confirmedBlock(work, row)) continue;
-    const block = await claimBlock(ctx, owner, parseCidr(row.cidr));
+    const block = await claimReadable(work, parseCidr(row.cidr));
     remember(work, row.cidr, block);
     if (block) row.confirmed = true;
     else family.rows = family.rows.filter((other) => other !== row);
@@ -36,8 +36,9 @@ export async function acquire(serving: Serving): Promise<boolean> {
       throw await explainExhaustion(work, family, request.host);
     const cidr = await findClaimable(work, family);
     if (!cidr) break;
-    const block = await claimBlock(ctx, owner, cidr);
-    remember(work, formatCidr(cidr), block ?? (await readBlock(ctx, cidr)));
+    const block = await claimReadable(work, cidr);
+    if (block) remember(work, formatCidr(cidr), block);
+    else await reload(work, cidr);
     if (!block) continue;
     const { cidr: name } = block.spec;
     if (!family.rows.some((row) => row.cidr === name)) family.rows.push({ cidr: name, confirmed: true });
@@ -52,6 +53,18 @@ export async function acquire(serving: Serving): Promise<boolean> {
   }
   if (serving.need > 0) throw await explainExhaustion(work, family, request.host);
   return true;
+}
+
+/** The block, claimed; undefined when it is another's, or cannot be read. */
+export async function claimReadable(work: Work, cidr: Cidr): Promise<IPAMBlock | undefined> {
+  if (work.unreadable.has(formatCidr(cidr))) return undefined;
+  try {
+    return await claimBlock(work.ctx, work.owner, cidr);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    passOver(work, formatCidr(cidr), error);
+    return undefined;
+  }
 }
 
 /** A claim has written a block that addresses were already taken from: what was taken is out of date. */
@@ -75,6 +88,12 @@ async function releaseUnselected(work: Work, request: AutoAssignRequest): Promis
     const cidr = parseCidr(row.spec.cidr);
     const pool = allPools.find((candidate) => cidrContains(candidate.cidr, cidr));
     if (!pool || disabledReason(pool) !== undefined || selectsAll(pool.resource.spec.nodeSelector)) continue;
-    if (!selectsNode(pool.resource, labels)) await releaseAffinity(ctx, config, owner, cidr, { mustBeEmpty: true });
+    if (selectsNode(pool.resource, labels)) continue;
+    try {
+      await releaseAffinity(ctx, config, owner, cidr, { mustBeEmpty: true });
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      passOver(work, row.spec.cidr, error);
+    }
   }
 }

@@ -36,5 +36,5 @@ export function isOldEnough(claimTime: string | undefined, now: number): boolean
 /** Blocks that one host may hold: the smaller of the request's limit and the configuration's, and 20 when there is neither. */
 export function blockLimit(requested: number, configured: number): number {
   if (requested > 0 && configured > 0) return Math.min(requested, configured);
-  return requested || configured || 20;
+  return Math.max(requested, configured, 0) || 20;
 }

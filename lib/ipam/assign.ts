@@ -39,7 +39,7 @@ async function begin(ctx: Context, request: AutoAssignRequest) {
   if (readsNode && node === undefined && asksForNode(allPools))
     ctx.log.warning("there is no such Node: pools are chosen as for one without labels", { node: owner.name });
   const nodeLabels = request.nodeLabels ?? node ?? {};
-  const work: Work = { ctx, owner, config, reservations, blocks: new Map(), allPools };
+  const work: Work = { ctx, owner, config, reservations, blocks: new Map(), unreadable: new Set(), allPools };
   return { work, rows, handleId, handle, nodeLabels };
 }
 

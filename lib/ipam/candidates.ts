@@ -68,24 +68,3 @@ export function rotated<T extends { readonly cidr: Cidr }>(items: readonly T[], 
   const split = sorted.findIndex((item) => item.cidr.base >= first);
   return split <= 0 ? sorted : [...sorted.slice(split), ...sorted.slice(0, split)];
 }
-
-/**
- * The blocks of other sizes that would share addresses with `cidr`: what may lie there since the pool had another
- * block size. Larger ones up to the largest allowed (20 and 116), smaller ones down to a 64th of it.
- */
-export function otherSizes(cidr: Cidr): Cidr[] {
-  const largest = cidr.version === 4 ? 20 : 116;
-  const smallest = Math.min(cidr.version === 4 ? 32 : 128, cidr.length + 6);
-  const found: Cidr[] = [];
-  for (let length = largest; length < cidr.length; length++) found.push(enclosing(cidr, length));
-  for (let length = cidr.length + 1; length <= smallest; length++) {
-    for (let index = 0; index < 1 << (length - cidr.length); index++) found.push(subnetAt(cidr, length, index));
-  }
-  return found;
-}
-
-/** The network of `length` bits that contains `cidr`. */
-export function enclosing(cidr: Cidr, length: number): Cidr {
-  const shift = BigInt((cidr.version === 4 ? 32 : 128) - length);
-  return { version: cidr.version, base: (cidr.base >> shift) << shift, length };
-}

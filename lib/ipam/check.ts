@@ -5,8 +5,16 @@ import type { Kind } from "../api/kind.ts";
 import type { Resource } from "../api/meta.ts";
 import { Node } from "../api/node.ts";
 import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
-import { DatastoreError } from "../datastore/index.ts";
-import { type Address, type Cidr, cidrOverlaps, formatAddress, tryParseAddress } from "../ip/index.ts";
+import type { Unreadable } from "../datastore/index.ts";
+import {
+  type Address,
+  type Cidr,
+  cidrOverlaps,
+  containsAddress,
+  formatAddress,
+  parseCidr,
+  tryParseAddress,
+} from "../ip/index.ts";
 import { ownerOf, ownerText, parseOwner } from "./affinity.ts";
 import {
   addressText,
@@ -51,19 +59,19 @@ interface Held {
 /** See {@link Ipam.check}. */
 export async function check(ctx: Context, options: CheckOptions = {}): Promise<CheckReport> {
   const findings: Finding[] = [];
+  const hidden: Hidden = { IPAMBlock: [], BlockAffinity: [], IPAMHandle: [], Node: [], WorkloadEndpoint: [] };
   const withEndpoints = options.endpoints ?? true;
   const [config, pools, blocks, affinities, handles, nodes, endpoints] = await Promise.all([
-    readConfig(ctx),
+    readConfig(ctx, true),
     readAllPools(ctx),
-    listReadable(ctx, IPAMBlock, findings),
-    listReadable(ctx, BlockAffinity, findings),
-    listReadable(ctx, IPAMHandle, findings),
-    listReadable(ctx, Node, findings),
-    withEndpoints ? listReadable(ctx, WorkloadEndpoint, findings) : [],
+    listReadable(ctx, IPAMBlock, hidden),
+    listReadable(ctx, BlockAffinity, hidden),
+    listReadable(ctx, IPAMHandle, hidden),
+    listReadable(ctx, Node, hidden),
+    withEndpoints ? listReadable(ctx, WorkloadEndpoint, hidden) : [],
   ]);
-  const counts = { blocks: 0, allocations: 0, handles: 0, affinities: 0, cooling: 0 };
-  // What could not be read would make everything else look wrong.
-  if (!blocks || !affinities || !handles || !nodes || !endpoints) return { findings, ...counts };
+  // Of an endpoint or a node that cannot be read nobody knows which addresses it uses.
+  const users = withEndpoints && hidden.Node.length === 0 && hidden.WorkloadEndpoint.length === 0;
 
   const now = ctx.now();
   for (const block of blocks) {
@@ -76,16 +84,17 @@ export async function check(ctx: Context, options: CheckOptions = {}): Promise<C
     affinities,
     handles,
     blocks: blocks.map((block) => ({ block, cidr: cidrOf(block) })),
-    nodes: new Set(nodes.map(({ metadata }) => metadata.name)),
-    users: withEndpoints ? usersOf(nodes, endpoints) : undefined,
+    nodes: new Set([...nodes.map(({ metadata }) => metadata.name), ...hidden.Node.map(({ ref }) => ref.name)]),
+    users: users ? usersOf(nodes, endpoints) : undefined,
   };
   const held = state.blocks.flatMap(({ block, cidr }) => heldIn(block, cidr));
-  findings.push(
+  const compared = [
     ...overlaps(state),
     ...handleFindings(state, held),
     ...affinityFindings(state),
     ...addressFindings(state, held),
-  );
+  ];
+  findings.push(...unreadableFindings(hidden), ...compared.filter((finding) => !depends(finding, hidden, handles)));
   return {
     findings,
     blocks: blocks.length,
@@ -96,24 +105,32 @@ export async function check(ctx: Context, options: CheckOptions = {}): Promise<C
   };
 }
 
-/** The objects of a kind; undefined, with a finding, when one of them cannot be read. */
-async function listReadable<R extends Resource>(
-  { client }: Context,
-  kind: Kind<R>,
-  findings: Finding[],
-): Promise<R[] | undefined> {
-  try {
-    return (await client.list(kind)).items;
-  } catch (error) {
-    if (!(error instanceof DatastoreError) || error.code !== "INVALID") throw error;
-    findings.push({
-      kind: "block-corrupt",
-      subject: kind.kind,
-      message: `${error.message}; nothing else can be checked until it is mended by hand`,
-      detail: {},
-    });
-    return undefined;
-  }
+/** What cannot be read, by kind. */
+type Hidden = Record<"IPAMBlock" | "BlockAffinity" | "IPAMHandle" | "Node" | "WorkloadEndpoint", Unreadable[]>;
+
+async function listReadable<R extends Resource>({ client }: Context, kind: Kind<R>, hidden: Hidden): Promise<R[]> {
+  const { items, unreadable } = await client.list(kind);
+  hidden[kind.kind as keyof Hidden].push(...unreadable);
+  return items;
+}
+
+function unreadableFindings(hidden: Hidden): Finding[] {
+  return Object.values(hidden)
+    .flat()
+    .map(({ key, error }) => ({ kind: "unreadable", subject: key, message: error.message, detail: {} }));
+}
+
+/** Whether a finding may only be one because something cannot be read: it must not be repaired then, so it is not reported. */
+function depends({ kind, subject, detail }: Finding, hidden: Hidden, handles: readonly IPAMHandle[]): boolean {
+  const blocks = new Set([...hidden.IPAMBlock, ...hidden.BlockAffinity].map(({ ref }) => ref.spec?.cidr));
+  if (blocks.size === 0 && hidden.IPAMHandle.length === 0) return false;
+  if (detail.block !== undefined && blocks.has(detail.block)) return true;
+  const address = kind === "not-allocated" ? tryParseAddress(subject) : undefined;
+  if (address && [...blocks].some((cidr) => containsAddress(parseCidr(String(cidr)), address))) return true;
+  if (detail.handle === undefined) return false;
+  if (hidden.IPAMHandle.some(({ ref }) => ref.spec?.handleID === detail.handle)) return true;
+  const handle = handles.find(({ spec }) => cleanHandle(spec.handleID) === detail.handle);
+  return kind.startsWith("handle-") && Object.keys(handle?.spec.block ?? {}).some((cidr) => blocks.has(cidr));
 }
 
 function corrupt({ spec }: IPAMBlock, problem: string): Finding {

@@ -40,6 +40,11 @@ export function isRace(error: unknown): error is DatastoreError {
   );
 }
 
+/** Whether an error says that what is stored cannot be read: the object is then passed over where that is safe. */
+export function isUnreadable(error: unknown): error is DatastoreError {
+  return error instanceof DatastoreError && error.code === "INVALID";
+}
+
 /** Waits a random while that grows with the attempts, so that those who compete do not meet again. The first retry is at once. */
 export async function backOff(ctx: Context, attempt: number): Promise<void> {
   if (attempt > 0) await ctx.sleep(ctx.random() * Math.min(100, 2 ** Math.min(attempt, 7)));

@@ -1,7 +1,7 @@
 import { IPAMBlock } from "../api/ipamblock.ts";
 import { IPAMHandle, ipamHandleRef, newIPAMHandle } from "../api/ipamhandle.ts";
 import type { Operation } from "../datastore/index.ts";
-import { parseCidr } from "../ip/index.ts";
+import { formatCidr, parseCidr, tryParseCidr } from "../ip/index.ts";
 import { ordinalsOfHandle } from "./block.ts";
 import {
   asRead,
@@ -47,11 +47,13 @@ export async function lowerHandle(
 export async function recountHandle(ctx: Context, id: string, cidrs: readonly string[], all = false): Promise<void> {
   await retrying(ctx, `count what handle ${id} holds`, async () => {
     const handle = await readHandle(ctx, id);
-    const targets = [...new Set([...cidrs, ...(all ? Object.keys(handle?.spec.block ?? {}) : [])])];
+    // What counts under a text that is no block's is dropped, which reading the handle has done.
+    const named = cidrs.flatMap((text) => tryParseCidr(text) ?? []).map(formatCidr);
+    const targets = [...new Set([...named, ...(all ? Object.keys(handle?.spec.block ?? {}) : [])])];
     const blocks = await Promise.all(targets.map((cidr) => readBlock(ctx, parseCidr(cidr))));
     const counts = { ...handle?.spec.block };
     const operations: Operation[] = [];
-    let changed = false;
+    let changed = cidrs.some((cidr) => !named.includes(cidr));
     for (const [index, cidr] of targets.entries()) {
       const block = blocks[index];
       const count = block ? ordinalsOfHandle(block.spec, id).length : 0;

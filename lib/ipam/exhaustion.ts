@@ -55,7 +55,8 @@ function usage(work: Work, pool: Pool): string {
 /** Names the most usual cause of a full pool. */
 async function goneNodes(ctx: Context, work: Work): Promise<string> {
   try {
-    const nodes = new Set((await ctx.client.list(Node)).items.map(({ metadata }) => metadata.name));
+    const { items, unreadable } = await ctx.client.list(Node);
+    const nodes = new Set([...items.map(({ metadata }) => metadata.name), ...unreadable.map(({ ref }) => ref.name)]);
     if (nodes.size === 0) return "";
     let count = 0;
     for (const block of work.blocks.values()) {

@@ -1,13 +1,12 @@
-import { cidrFromAddress, formatAddress, offsetOf, tryParseAddress } from "../ip/index.ts";
+import { type Cidr, cidrFromAddress, formatAddress, offsetOf, tryParseAddress } from "../ip/index.ts";
 import { ownerText, parseOwner } from "./affinity.ts";
 import { allocateOrdinal, attributesAt, baseOf, cleanHandle, collectCooled } from "./block.ts";
-import { otherSizes } from "./candidates.ts";
 import { claimBlock } from "./claim.ts";
 import { backOff, type Context, isRace, RETRIES, tooManyConflicts } from "./context.ts";
 import { IpamError } from "./errors.ts";
 import { describePortion, ExtraRefused, type Portion, writeGrant } from "./grant.ts";
 import { disabledReason, poolOf, wrongUse } from "./pools.ts";
-import { cidrOf, findBlock, readAllPools, readBlock, readConfig, readHandle } from "./reads.ts";
+import { cidrOf, findBlock, findOverlap, readAllPools, readBlock, readConfig, readHandle } from "./reads.ts";
 import type { AssignedAddress, AssignIpRequest, Owner } from "./types.ts";
 
 /** See {@link Ipam.assignIp}. Reservations and selectors do not apply to an address that is asked for by name. */
@@ -106,12 +105,11 @@ function inUse(
 }
 
 /** A block may not be made where one of another size lies, even when that does not hold the address. */
-async function refuseOverlap(ctx: Context, cidr: Parameters<typeof otherSizes>[0], address: string): Promise<void> {
-  const others = await Promise.all(otherSizes(cidr).map((other) => readBlock(ctx, other)));
-  const other = others.find((block) => block !== undefined);
-  if (other)
+async function refuseOverlap(ctx: Context, cidr: Cidr, address: string): Promise<void> {
+  const other = await findOverlap(ctx, cidr);
+  if (other !== undefined)
     throw new IpamError(
       "IPAM_ADDRESS_IN_USE",
-      `${address} would need a block that shares addresses with block ${other.spec.cidr}, made when the pool had another block size; release that one first`,
+      `${address} would need a block that shares addresses with block ${other}, made when the pool had another block size; release that one first`,
     );
 }

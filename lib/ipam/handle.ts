@@ -8,7 +8,8 @@ import type { IPAMHandleSpec } from "../api/ipamhandle.ts";
 
 /** Counts `count` more addresses of a block. */
 export function increment(spec: IPAMHandleSpec, cidr: string, count: number): void {
-  if (count > 0) spec.block[cidr] = (spec.block[cidr] ?? 0) + count;
+  // What was written wrongly may be below none.
+  if (count > 0) spec.block[cidr] = Math.max(0, spec.block[cidr] ?? 0) + count;
 }
 
 /** Counts `count` fewer; a block of which nothing is left is dropped. What was counted wrongly never goes below none. */

@@ -1,6 +1,7 @@
 import { BlockAffinity } from "../api/blockaffinity.ts";
 import { IPAMBlock } from "../api/ipamblock.ts";
 import { cidrContains, formatCidr, parseCidr, subnetAt, tryParseCidr } from "../ip/index.ts";
+import { claimReadable } from "./acquire.ts";
 import { ownerOf } from "./affinity.ts";
 import { chooseFamily } from "./assign.ts";
 import { collectCooled } from "./block.ts";
@@ -8,18 +9,10 @@ import { claimBlock, releaseAffinity } from "./claim.ts";
 import { type Context, isRace, RETRIES, updateOp } from "./context.ts";
 import { IpamError } from "./errors.ts";
 import { disabledReason } from "./pools.ts";
-import {
-  listBlocks,
-  readAffinities,
-  readAllPools,
-  readAllReservations,
-  readBlock,
-  readConfig,
-  readNodeLabels,
-} from "./reads.ts";
+import { listBlocks, readAffinities, readAllPools, readAllReservations, readConfig, readNodeLabels } from "./reads.ts";
 import { findClaimable } from "./search.ts";
 import type { AffinityReleaseResult, ClaimResult, Ipam, Owner } from "./types.ts";
-import type { Work } from "./work.ts";
+import { reload, type Work } from "./work.ts";
 
 /** Blocks as a whole: claimed, given up, made sure of. */
 
@@ -99,7 +92,7 @@ export async function ensureBlock(
     readAffinities(ctx, owner),
     readNodeLabels(ctx, owner.name),
   ]);
-  const work: Work = { ctx, owner, config, reservations, blocks: new Map(), allPools };
+  const work: Work = { ctx, owner, config, reservations, blocks: new Map(), unreadable: new Set(), allPools };
   const found: { v4?: string; v6?: string } = {};
   for (const version of new Set(request.versions)) {
     const family = chooseFamily(work, rows, labels ?? {}, version, 0, { ...request, use: "Workload" });
@@ -111,15 +104,15 @@ export async function ensureBlock(
 }
 
 async function firstBlock(work: Work, family: ReturnType<typeof chooseFamily>): Promise<string> {
-  const { ctx, owner, config } = work;
+  const { owner, config } = work;
   for (const row of family.rows) {
-    if (await claimBlock(ctx, owner, parseCidr(row.cidr))) return row.cidr;
+    if (await claimReadable(work, parseCidr(row.cidr))) return row.cidr;
   }
   for (let claims = 0; config.autoAllocateBlocks && claims < RETRIES; claims++) {
     const cidr = await findClaimable(work, family);
     if (!cidr) break;
-    if (await claimBlock(ctx, owner, cidr)) return formatCidr(cidr);
-    work.blocks.set(formatCidr(cidr), await readBlock(ctx, cidr));
+    if (await claimReadable(work, cidr)) return formatCidr(cidr);
+    await reload(work, cidr);
   }
   const { explainExhaustion } = await import("./exhaustion.ts");
   throw await explainExhaustion(work, family, owner.name);

@@ -95,7 +95,7 @@ function unfitReason(pool: Pool, query: PoolQuery): string | undefined {
   const { spec } = pool.resource;
   const disabled = disabledReason(pool);
   if (disabled !== undefined) return disabled;
-  if (spec.assignmentMode === "Manual") return "has assignmentMode Manual and was not asked for";
+  if (spec.assignmentMode !== "Automatic") return `has assignmentMode ${spec.assignmentMode} and was not asked for`;
   if (!selectsAll(spec.nodeSelector) && !selectsNode(pool.resource, query.nodeLabels))
     return `does not select node ${query.host} (nodeSelector ${spec.nodeSelector})`;
   if (!selectsAll(spec.namespaceSelector) && !selectsNamespace(pool.resource, query.namespaceLabels))

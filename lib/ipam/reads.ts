@@ -4,9 +4,20 @@ import { IPAMConfiguration } from "../api/ipamconfiguration.ts";
 import { IPAMHandle, ipamHandleRef } from "../api/ipamhandle.ts";
 import { IPPool } from "../api/ippool.ts";
 import { IPReservation } from "../api/ipreservation.ts";
+import type { Kind } from "../api/kind.ts";
+import type { Resource } from "../api/meta.ts";
 import { Node } from "../api/node.ts";
-import { type Address, type Cidr, cidrFromAddress, formatCidr, parseCidr } from "../ip/index.ts";
-import type { Context } from "./context.ts";
+import type { Index, Unreadable } from "../datastore/index.ts";
+import {
+  type Address,
+  type Cidr,
+  cidrFromAddress,
+  cidrOverlaps,
+  formatCidr,
+  parseCidr,
+  tryParseCidr,
+} from "../ip/index.ts";
+import { type Context, isUnreadable } from "./context.ts";
 import { type Pool, poolOf, readPools } from "./pools.ts";
 import { type Reservations, readReservations } from "./reservations.ts";
 import type { IpamConfig, Owner } from "./types.ts";
@@ -21,26 +32,57 @@ export const DEFAULT_CONFIG: IpamConfig = {
   ipCooldownSeconds: 0,
 };
 
-export async function readConfig({ client }: Context): Promise<IpamConfig> {
-  return (await client.get(IPAMConfiguration, { name: "default" }))?.spec ?? DEFAULT_CONFIG;
+/** The configuration. Throws INVALID when it cannot be read, as nothing may be assigned then; `anyhow`: it has its defaults then. */
+export async function readConfig({ client, log }: Context, anyhow = false): Promise<IpamConfig> {
+  try {
+    return (await client.get(IPAMConfiguration, { name: "default" }))?.spec ?? DEFAULT_CONFIG;
+  } catch (error) {
+    if (!anyhow || !isUnreadable(error)) throw error;
+    log.warning("the IPAM configuration cannot be read: released addresses do not cool down", { error: error.message });
+    return DEFAULT_CONFIG;
+  }
 }
 
-export async function readAllPools({ client }: Context): Promise<Pool[]> {
-  return readPools((await client.list(IPPool)).items);
+/** The objects of a kind, or of an index of it, that can be read. Of the others the log names key and field: one of them stops nothing. */
+async function listReadable<R extends Resource>(
+  { client, log }: Context,
+  kind: Kind<R>,
+  index?: Index,
+  passedOver?: (one: Unreadable) => void,
+): Promise<R[]> {
+  const { items, unreadable } = await client.list(kind, index);
+  for (const one of unreadable) {
+    log.warning(`a stored ${kind.kind} is passed over`, { error: one.error.message });
+    passedOver?.(one);
+  }
+  return items;
 }
 
-export async function readAllReservations({ client }: Context): Promise<Reservations> {
-  return readReservations((await client.list(IPReservation)).items);
+export async function readAllPools(ctx: Context): Promise<Pool[]> {
+  return readPools(await listReadable(ctx, IPPool));
 }
 
-/** The labels of a node. Undefined when there is no such Node. */
-export async function readNodeLabels({ client }: Context, name: string): Promise<Record<string, string> | undefined> {
-  const node = await client.get(Node, { name });
-  return node && (node.metadata.labels ?? {});
+export async function readAllReservations(ctx: Context): Promise<Reservations> {
+  return readReservations(await listReadable(ctx, IPReservation));
 }
 
-export async function readAffinities({ client }: Context, owner: Owner): Promise<BlockAffinity[]> {
-  return (await client.list(BlockAffinity, { node: owner.name, affinityType: owner.type })).items;
+/** The labels of a node. Undefined when there is no such Node, or none that can be read. */
+export async function readNodeLabels(
+  { client, log }: Context,
+  name: string,
+): Promise<Record<string, string> | undefined> {
+  try {
+    const node = await client.get(Node, { name });
+    return node && (node.metadata.labels ?? {});
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    log.warning("a stored Node counts as absent", { error: error.message });
+    return undefined;
+  }
+}
+
+export function readAffinities(ctx: Context, owner: Owner): Promise<BlockAffinity[]> {
+  return listReadable(ctx, BlockAffinity, { node: owner.name, affinityType: owner.type });
 }
 
 export function readAffinity({ client }: Context, owner: Owner, cidr: Cidr): Promise<BlockAffinity | undefined> {
@@ -51,17 +93,43 @@ export function affinityRef(owner: Owner, cidr: Cidr) {
   return blockAffinityRef({ type: owner.type, node: owner.name, cidr: formatCidr(cidr) });
 }
 
-export function readHandle({ client }: Context, id: string): Promise<IPAMHandle | undefined> {
-  return client.get(IPAMHandle, ipamHandleRef(id));
+/** A handle, its blocks in canonical text. What it counts under a text that is no CIDR is nowhere, and is left out. */
+export async function readHandle({ client, log }: Context, id: string): Promise<IPAMHandle | undefined> {
+  const handle = await client.get(IPAMHandle, ipamHandleRef(id));
+  if (!handle) return undefined;
+  const block: Record<string, number> = {};
+  for (const text of Object.keys(handle.spec.block)) {
+    const cidr = tryParseCidr(text);
+    if (cidr) block[formatCidr(cidr)] = (block[formatCidr(cidr)] ?? 0) + handle.spec.block[text]!;
+    else log.warning("a handle counts addresses of a block that is no CIDR", { handle: id, block: text });
+  }
+  handle.spec.block = block;
+  return handle;
 }
 
 export function readBlock({ client }: Context, cidr: Cidr): Promise<IPAMBlock | undefined> {
   return client.get(IPAMBlock, ipamBlockRef(formatCidr(cidr)));
 }
 
-/** All blocks of a family, or of both. Costs as much as there are blocks. */
-export async function listBlocks({ client }: Context, version?: 4 | 6): Promise<IPAMBlock[]> {
-  return (await client.list(IPAMBlock, version === undefined ? undefined : { ipVersion: version })).items;
+/**
+ * All blocks of a family, or of both, that can be read; `passedOver` is told the CIDR of each of the others. Costs as much as
+ * there are blocks.
+ */
+export function listBlocks(ctx: Context, version?: 4 | 6, passedOver?: (cidr: string) => void): Promise<IPAMBlock[]> {
+  const index: Index | undefined = version === undefined ? undefined : { ipVersion: version };
+  return listReadable(ctx, IPAMBlock, index, ({ ref }) => passedOver?.(String(ref.spec?.cidr)));
+}
+
+/** A block of another size that shares addresses with `cidr`, from before the pool's block size was changed; one that cannot be read counts. */
+export async function findOverlap({ client }: Context, cidr: Cidr): Promise<string | undefined> {
+  const own = formatCidr(cidr);
+  const { items, unreadable } = await client.list(IPAMBlock, { overlapping: own });
+  const cidrs: unknown[] = [...items.map(({ spec }) => spec.cidr), ...unreadable.map(({ ref }) => ref.spec?.cidr)];
+  for (const other of cidrs) {
+    const parsed = tryParseCidr(String(other));
+    if (parsed && other !== own && cidrOverlaps(parsed, cidr)) return String(other);
+  }
+  return undefined;
 }
 
 /** The CIDR of a block as numbers. */

@@ -18,7 +18,7 @@ export async function releaseAddresses(ctx: Context, requests: readonly ReleaseR
     if (!address) throw new IpamError("IPAM_INVALID", `address: "${request.address}" is not an IP address`);
     return { request, address };
   });
-  const [config, pools] = await Promise.all([readConfig(ctx), readAllPools(ctx)]);
+  const [config, pools] = await Promise.all([readConfig(ctx, true), readAllPools(ctx)]);
   const blocks = await Promise.all(parsed.map(({ address }) => findBlock(ctx, pools, address)));
   const outcomes = new Map<ReleaseRequest, ReleaseOutcome>();
   const byBlock = new Map<string, Wanted[]>();

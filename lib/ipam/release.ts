@@ -11,6 +11,7 @@ import {
   commit,
   deleteOp,
   isRace,
+  isUnreadable,
   PartialCommit,
   RETRIES,
   tooManyConflicts,
@@ -39,10 +40,11 @@ export async function releaseByHandle(
   const released = new Set<string>();
   let unexplained = 0;
   for (let attempt = 0; ; attempt++) {
+    const kept: Record<string, number> = {};
     const [config, extra, ...blocks] = await Promise.all([
-      readConfig(ctx),
+      readConfig(ctx, true),
       options.alsoWrite?.() ?? [],
-      ...readBlocks(ctx, handle ? Object.keys(handle.spec.block) : []),
+      ...readBlocks(ctx, handle?.spec.block ?? {}, kept),
     ]);
     const operations: Operation[] = [...extra];
     const addresses: string[] = [];
@@ -56,7 +58,9 @@ export async function releaseByHandle(
       written.push(block);
       operations.push(blockOperation(ctx, block));
     }
-    if (handle) operations.push(deleteOp(ctx, IPAMHandle, ipamHandleRef(id), handle));
+    if (handle && Object.keys(kept).length > 0)
+      operations.push(updateOp(IPAMHandle, { ...handle, spec: { ...handle.spec, block: kept } }));
+    else if (handle) operations.push(deleteOp(ctx, IPAMHandle, ipamHandleRef(id), handle));
     try {
       await commit(ctx, operations);
       for (const address of addresses) released.add(address);
@@ -81,9 +85,24 @@ export async function releaseByHandle(
   }
 }
 
-function readBlocks(ctx: Context, cidrs: readonly string[]): Promise<IPAMBlock | undefined>[] {
+/**
+ * The blocks that a handle counts. Of one that cannot be read nothing can be released now: its count goes to `kept`, so that the
+ * handle stays and tells of the addresses once the block is mended.
+ */
+function readBlocks(
+  ctx: Context,
+  counts: Readonly<Record<string, number>>,
+  kept: Record<string, number>,
+): Promise<IPAMBlock | undefined>[] {
   const reads: Promise<IPAMBlock | undefined>[] = [];
-  for (const cidr of cidrs) reads.push(readBlock(ctx, parseCidr(cidr)));
+  for (const cidr of Object.keys(counts)) {
+    const keep = (error: unknown): undefined => {
+      if (!isUnreadable(error)) throw error;
+      ctx.log.warning("addresses stay allocated until their block is mended", { block: cidr, error: error.message });
+      kept[cidr] = counts[cidr]!;
+    };
+    reads.push(readBlock(ctx, parseCidr(cidr)).catch(keep));
+  }
   return reads;
 }
 

@@ -15,7 +15,7 @@ import type { Finding, IpamConfig, Owner, RepairOptions, RepairReport } from "./
  * become wrong in the meantime changes nothing that is right.
  */
 export async function repair(ctx: Context, options: RepairOptions = {}): Promise<RepairReport> {
-  const config = await readConfig(ctx);
+  const config = await readConfig(ctx, true);
   const before = await check(ctx, { endpoints: options.unused ?? false });
   const wanted = before.findings.filter(({ kind }) => isRepaired(kind, options));
   for (const block of unique(wanted, "block-corrupt", ({ detail }) => detail.block)) await mend(ctx, config, block);
@@ -49,6 +49,7 @@ function isRepaired(kind: Finding["kind"], options: RepairOptions): boolean {
     case "outside-pools":
     case "blocks-overlap":
     case "not-allocated":
+    case "unreadable":
       return false;
     default:
       return true;

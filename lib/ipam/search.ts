@@ -1,12 +1,13 @@
 import type { IPAMBlock } from "../api/ipamblock.ts";
-import { type Cidr, cidrContains, cidrOverlaps, formatCidr } from "../ip/index.ts";
+import { type Cidr, cidrContains, cidrOverlaps, formatCidr, parseCidr } from "../ip/index.ts";
 import { isOldEnough, ownerText, parseOwner } from "./affinity.ts";
 import { freeCount, isEmpty } from "./block.ts";
-import { candidates, otherSizes, rotated, startIndex } from "./candidates.ts";
+import { candidates, rotated, startIndex } from "./candidates.ts";
 import { deleteOrphan, releaseAffinity } from "./claim.ts";
+import { isUnreadable } from "./context.ts";
 import type { Pool } from "./pools.ts";
-import { cidrOf, listBlocks } from "./reads.ts";
-import { type Family, load, remember, type Work } from "./work.ts";
+import { cidrOf, findOverlap, listBlocks } from "./reads.ts";
+import { type Family, load, passOver, remember, type Work } from "./work.ts";
 
 /** How many places are looked at, round by round, before all blocks are read. */
 const PROBES = [4, 16, 64, 128] as const;
@@ -54,7 +55,8 @@ export function blocksOf(work: Work, pool: Pool): IPAMBlock[] {
 
 async function list(work: Work, family: Family): Promise<void> {
   if (family.listed) return;
-  for (const block of await listBlocks(work.ctx, family.version)) {
+  const blocks = await listBlocks(work.ctx, family.version, (cidr) => work.unreadable.add(cidr));
+  for (const block of blocks) {
     // What this request has read before it may have allocated in.
     if (!work.blocks.get(block.spec.cidr)) remember(work, block.spec.cidr, block);
   }
@@ -64,6 +66,7 @@ async function list(work: Work, family: Family): Promise<void> {
 async function firstClaimable(work: Work, family: Family, places: readonly Cidr[]): Promise<Cidr | undefined> {
   for (const cidr of places) {
     const block = work.blocks.get(formatCidr(cidr));
+    if (work.unreadable.has(formatCidr(cidr))) continue;
     if (!block) {
       if (!(await isCovered(work, family, cidr))) return cidr;
     } else if (block.spec.affinity === ownerText(work.owner) && freeCount(block.spec, cidr, work.reservations) > 0) {
@@ -76,11 +79,8 @@ async function firstClaimable(work: Work, family: Family, places: readonly Cidr[
 
 /** Whether blocks of another size, from before the pool's block size was changed, lie in the same place. */
 async function isCovered(work: Work, family: Family, cidr: Cidr): Promise<boolean> {
-  if (!family.listed) {
-    const others = otherSizes(cidr).map(formatCidr);
-    await load(work, others);
-    return others.some((other) => work.blocks.get(other) !== undefined);
-  }
+  if (!family.listed) return (await findOverlap(work.ctx, cidr)) !== undefined;
+  for (const other of work.unreadable) if (cidrOverlaps(parseCidr(other), cidr)) return true;
   for (const block of work.blocks.values()) if (block && cidrOverlaps(cidrOf(block), cidr)) return true;
   return false;
 }
@@ -98,12 +98,17 @@ async function reclaim(work: Work, family: Family): Promise<Cidr | undefined> {
     if (!isOldEnough(spec.affinityClaimTime, ctx.now())) continue;
     const other = parseOwner(spec.affinity);
     // The sequence number makes sure that it is the block that was seen empty, and not one made since by another who reclaims.
-    const mine = other
-      ? (await releaseAffinity(ctx, config, other, cidr, {
-          mustBeEmpty: true,
-          sequenceNumber: spec.sequenceNumber,
-        })) === "released"
-      : await deleteOrphan(ctx, block);
+    let mine: boolean;
+    try {
+      const options = { mustBeEmpty: true, sequenceNumber: spec.sequenceNumber };
+      mine = other
+        ? (await releaseAffinity(ctx, config, other, cidr, options)) === "released"
+        : await deleteOrphan(ctx, block);
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      passOver(work, spec.cidr, error);
+      continue;
+    }
     if (!mine) continue;
     ctx.log.info("reclaimed an empty block", { block: spec.cidr, from: spec.affinity });
     work.blocks.delete(spec.cidr);

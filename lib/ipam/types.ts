@@ -223,7 +223,9 @@ export type FindingKind =
   /** Used by an endpoint or a node, but not allocated, though a pool contains it. */
   | "not-allocated"
   /** The block contradicts itself. */
-  | "block-corrupt";
+  | "block-corrupt"
+  /** A stored object that cannot be read; everything else is compared as far as it does not depend on it. */
+  | "unreadable";
 
 export interface CheckOptions {
   /** Compare with the addresses of endpoints and nodes as well; default true. */

@@ -1,7 +1,7 @@
 import type { IPAMBlock } from "../api/ipamblock.ts";
-import { parseCidr } from "../ip/index.ts";
+import { type Cidr, formatCidr, parseCidr } from "../ip/index.ts";
 import { collectCooled } from "./block.ts";
-import type { Context } from "./context.ts";
+import { type Context, isUnreadable } from "./context.ts";
 import type { PoolReason } from "./errors.ts";
 import type { Pool } from "./pools.ts";
 import { readBlock } from "./reads.ts";
@@ -20,6 +20,8 @@ export interface Work {
    * block is never read again into a second one unless the first is dropped.
    */
   readonly blocks: Map<string, IPAMBlock | undefined>;
+  /** CIDRs of blocks that cannot be read, or whose affinity cannot: nothing is assigned from them, and they are not claimed. */
+  readonly unreadable: Set<string>;
 }
 
 /** An affinity of the owner, as far as it matters for a choice. */
@@ -60,8 +62,36 @@ export async function load(work: Work, cidrs: readonly string[]): Promise<void> 
     reads.push(readBlock(work.ctx, parseCidr(cidr)));
   }
   if (missing.length === 0) return;
-  const found = await Promise.all(reads);
+  let found: (IPAMBlock | undefined)[];
+  try {
+    found = await Promise.all(reads);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    found = await Promise.all(missing.map((cidr) => loadReadable(work, cidr)));
+  }
   for (let i = 0; i < missing.length; i++) remember(work, missing[i]!, found[i]);
+}
+
+async function loadReadable(work: Work, cidr: string): Promise<IPAMBlock | undefined> {
+  try {
+    return await readBlock(work.ctx, parseCidr(cidr));
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    passOver(work, cidr, error);
+    return undefined;
+  }
+}
+
+/** Reads a block again. */
+export async function reload(work: Work, cidr: Cidr): Promise<void> {
+  work.blocks.delete(formatCidr(cidr));
+  await load(work, [formatCidr(cidr)]);
+}
+
+/** Leaves a block alone from now on, as it or its affinity cannot be read. */
+export function passOver(work: Work, cidr: string, error: Error): void {
+  if (!work.unreadable.has(cidr)) work.ctx.log.warning("a block is passed over", { block: cidr, error: error.message });
+  work.unreadable.add(cidr);
 }
 
 /** Keeps a block that was read, with what has cooled down collected. */

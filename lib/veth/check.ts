@@ -12,7 +12,7 @@ import {
 } from "../netlink/index.ts";
 import { currentNamespace, inNamespace, type Namespace, readSysctl } from "../sys/index.ts";
 import { openPod } from "./create.ts";
-import { CONDEMNED, findLink, isPair, openPodSide, ownerOf, type PodSide } from "./ownership.ts";
+import { CONDEMNED, findLink, isPair, openPodSide, ownerOf, type PodSide, UNFINISHED } from "./ownership.ts";
 import { type Finding, type PodInterfacePlan, VethError } from "./plan.ts";
 import {
   GATEWAY,
@@ -26,7 +26,7 @@ import {
 } from "./settings.ts";
 
 /**
- * What is not as planned: empty when the pod's interface works. It reads both sides and changes nothing. What the pod has beyond the
+ * What is not as planned (another Calico's interface carries no mark, and is the pod's when it leads there): empty when the pod's interface works. It reads both sides and changes nothing. What the pod has beyond the
  * plan (more addresses, more routes) is its own business and no finding.
  *
  * Throws {@link VethError} only when it cannot look: an impossible plan, or a kernel that refuses to be read.
@@ -73,11 +73,10 @@ function checkHost(plan: PodInterfacePlan, host: Netlink, link: LinkInfo, home: 
   const { name, index } = link;
   const add = (kind: Finding["kind"], message: string): void => void findings.push({ side: "host", kind, message });
   const owner = ownerOf(link);
-  if (owner !== plan.owner) {
-    add(
-      "owner",
-      `the host interface ${name} ${owner ? `belongs to ${owner}` : "carries no owner's mark"}, expected ${plan.owner}`,
-    );
+  if (owner === undefined && link.group === UNFINISHED) {
+    add("owner", `the host interface ${name} was left unfinished`);
+  } else if (owner !== undefined && owner !== plan.owner) {
+    add("owner", `the host interface ${name} belongs to ${owner}, expected ${plan.owner}`);
   } else if (link.group === CONDEMNED) {
     add("owner", `the host interface ${name} is about to be deleted`);
   }

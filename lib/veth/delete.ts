@@ -1,4 +1,14 @@
-import { type LinkInfo, linkDelete, linkDeleteGroup, linkSet, type Netlink, openNetlink } from "../netlink/index.ts";
+import { formatCidr } from "../ip/index.ts";
+import {
+  type LinkInfo,
+  linkDelete,
+  linkDeleteGroup,
+  linkSet,
+  type Netlink,
+  openNetlink,
+  RT_TABLE,
+  routes,
+} from "../netlink/index.ts";
 import {
   currentNamespace,
   type FileLock,
@@ -40,7 +50,11 @@ export function deletePodInterface(plan: DeletePlan): DeleteOutcome {
     const marked = named && (named.group === CONDEMNED || unfinished || ownerOf(named) === plan.owner);
     // The usual case ends here: the mark says it all, and the pod need not be entered.
     const found = marked ? { link: named } : findElsewhere(plan, host, named, notes);
-    if (!found.link) return { result: found.foreign ? "foreign" : "absent", notes, kernelDeletions: 0 };
+    if (!found.link) {
+      const owner = found.foreign && named && ownerOf(named);
+      const result = found.foreign ? "foreign" : "absent";
+      return { result, notes, kernelDeletions: 0, ...(owner === undefined || owner === false ? {} : { owner }) };
+    }
     return { result: "deleted", notes, kernelDeletions: remove(plan, host, found.link, notes) };
   } catch (error) {
     if (error instanceof VethError) throw error;
@@ -62,11 +76,20 @@ function findElsewhere(plan: DeletePlan, host: Netlink, named: LinkInfo | undefi
   if (namespace && !pod) notes.push(`${plan.netns} is no network namespace any more`);
   if (named) {
     const verdict = judge(host, named, plan.owner, plan.containerInterface, pod);
-    if (verdict.mine) return { link: named };
+    if (verdict.mine || isRecorded(plan, host, named)) return { link: named };
     notes.push(`the host interface ${plan.hostInterface} ${verdict.reason}: it is left alone`);
   }
   const own = pod && ownHostEnd(plan, host, pod);
   return own ? { link: own } : { foreign: named !== undefined };
+}
+
+/** Whether an interface without a mark is the one that a record of the owner describes. */
+function isRecorded({ recorded }: DeletePlan, host: Netlink, { index, kind, group, alias }: LinkInfo): boolean {
+  if (!recorded || alias !== undefined || (kind !== "veth" && kind !== "netkit")) return false;
+  if (group === UNFINISHED) return true;
+  return host
+    .dump(routes({ table: RT_TABLE.MAIN, index }))
+    .some(({ destination, gateway }) => gateway === undefined && recorded.includes(formatCidr(destination)));
 }
 
 /** The host's end of the pod's interface, when it is marked as this owner's under whatever name. */

@@ -12,10 +12,12 @@
  *
  * Everything here is synchronous: the kernel answers netlink in the same system call.
  */
+import type { Finding, PodInterfacePlan } from "./plan.ts";
+
 export { checkPodInterface } from "./check.ts";
 export { createPodInterface } from "./create.ts";
 export { deletePodInterface } from "./delete.ts";
-export { listPodInterfaces } from "./list.ts";
+export { findPodInterface, listPodInterfaces } from "./list.ts";
 export {
   type DeleteOutcome,
   type DeletePlan,
@@ -27,3 +29,8 @@ export {
   VethError,
   type VethErrorCode,
 } from "./plan.ts";
+
+/** See repair.ts; loaded when it is called for. */
+export async function repairPodInterface(plan: PodInterfacePlan): Promise<Finding[]> {
+  return (await import("./repair.ts")).repairPodInterface(plan);
+}

@@ -66,6 +66,11 @@ export interface DeletePlan {
   /** The same text as in {@link PodInterfacePlan.owner}; "" for an interface whose maker died before it was marked. */
   readonly owner: string;
   /**
+   * The host networks ("10.0.0.1/32") that a record of this owner gives to the interface. One without any mark is then taken for
+   * the owner's when its maker died early, or when the host routes one of these through it: another Calico made it.
+   */
+  readonly recorded?: readonly string[];
+  /**
    * A file that may be locked while interfaces are deleted, so that deletions that arrive together share the kernel's
    * grace periods (about 30 ms each otherwise). Its folder must exist. Without it each deletion is the kernel's own.
    */
@@ -81,6 +86,8 @@ export interface DeleteOutcome {
    * "foreign": an interface of that name is there and belongs to another owner; it was left alone.
    */
   readonly result: "deleted" | "absent" | "foreign";
+  /** Whose the interface is that was left alone; absent when it carries no mark. */
+  readonly owner?: string;
   /** One sentence each; says whose the interface is when "foreign". */
   readonly notes: readonly string[];
   /** How many deletions this call asked of the kernel: 0 when another one's covered it. */

@@ -1,5 +1,5 @@
 import { Database, type Statement } from "bun:sqlite";
-import { lockFileSync } from "../../sys/index.ts";
+import { lockFileSync, pathExists } from "../../sys/index.ts";
 import type { SqliteConfig } from "../config.ts";
 import { DatastoreError } from "../errors.ts";
 import type { Compare, KeyValueStore, Range, ReadResult, Stored, StoreEvent, TransactResult, Write } from "../store.ts";
@@ -50,7 +50,8 @@ export function openSqlite(config: SqliteConfig): SqliteStore {
   try {
     database = openExisting(file);
     if (!database) {
-      createFile(file, timeout);
+      if (config.create === false) refuseAbsent(file);
+      else createFile(file, timeout);
       database = new Database(file, { readwrite: true, create: false });
     }
     settle(config, database);
@@ -59,6 +60,15 @@ export function openSqlite(config: SqliteConfig): SqliteStore {
     database?.close();
     throw sqliteError(file, error);
   }
+}
+
+/** Whoever only looks or removes must not take an empty datastore for the one that is not there. */
+function refuseAbsent(file: string): void {
+  if (pathExists(file)) return;
+  throw new DatastoreError(
+    "UNAVAILABLE",
+    `sqlite ${file}: does not exist: check the file's name and that its disk is mounted`,
+  );
 }
 
 /** Makes sure that an opened file is a datastore, and sets what belongs to the connection. */

@@ -126,6 +126,29 @@ export function listTests(on: Context): void {
       expect(await codeOf(on.client.batch([twice, twice]))).toBe("INVALID");
     });
 
+    test("of blocks that share addresses with a CIDR are found whatever their size, and no others", async () => {
+      for (const [cidr, inside, outside] of [
+        [
+          "10.1.2.64/26",
+          ["10.1.0.0/20", "10.1.2.64/26", "10.1.2.64/32", "10.1.2.127/32", "10.1.2.96/27"],
+          ["10.1.2.63/32", "10.1.2.128/26", "10.1.3.64/26", "10.1.16.0/20"],
+        ],
+        ["10.1.4.0/22", ["10.1.0.0/20", "10.1.7.255/32", "10.1.4.0/26"], ["10.1.3.255/32", "10.1.8.0/26"]],
+        [
+          "fd00::40/122",
+          ["fd00::/116", "fd00::40/122", "fd00::7f/128", "fd00::60/123"],
+          ["fd00::3f/128", "fd00::80/122", "fd00::1:40/122"],
+        ],
+        ["10.1.2.4/30", ["10.1.2.0/24", "10.1.2.4/30", "10.1.2.6/31", "10.1.2.7/32"], ["10.1.2.3/32", "10.1.2.8/30"]],
+        ["fd00::/118", ["fd00::/116", "fd00::3ff/128"], ["fd00::400/122"]],
+      ] as const) {
+        await on.clear();
+        for (const one of [...inside, ...outside]) await on.client.create(IPAMBlock, block(one));
+        const { items } = await on.client.list(IPAMBlock, { overlapping: cidr });
+        expect(items.map(({ spec }) => spec.cidr).sort()).toEqual([...inside].sort());
+      }
+    });
+
     test("that nobody wants answered are written, refused and checked alike", async () => {
       await on.clear();
       const kind = IPPool as unknown as Kind;

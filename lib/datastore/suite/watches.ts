@@ -3,6 +3,7 @@ import { BlockAffinity } from "../../api/blockaffinity.ts";
 import { IPAMBlock } from "../../api/ipamblock.ts";
 import { IPAMHandle, newIPAMHandle } from "../../api/ipamhandle.ts";
 import { IPPool } from "../../api/ippool.ts";
+import { Profile } from "../../api/profile.ts";
 import { RESOURCES } from "../keys.ts";
 import { affinity, block, type Context, codeOf, pool, Watcher } from "./support.ts";
 
@@ -68,6 +69,40 @@ export function watchTests(on: Context): void {
       }
       await watcher.until((told) => ["added p0", "added p1", "added p2"].every((event) => told.includes(event)));
       await watcher.stop();
+    });
+
+    test("tell of the profile that every cluster has, and of none stored under its name", async () => {
+      await on.clear();
+      const name = "projectcalico-default-allow";
+      const rules = { ingress: [{ action: "Allow" }], egress: [{ action: "Allow" }] };
+      const own = { apiVersion: Profile.apiVersion, kind: "Profile" as const, metadata: { name: "own" }, spec: {} };
+      const watcher = new Watcher(on.client, Profile);
+      await watcher.count(2);
+      await on.put(`${RESOURCES}profiles/${name}`, '{"spec":{"egress":[]}}');
+      await on.client.create(Profile, own);
+      await on.put(`${RESOURCES}profiles/${name}`, undefined);
+      await on.put(`${RESOURCES}profiles/${name}`, "{");
+      await on.client.delete(Profile, { name: "own" });
+      expect(await watcher.count(4)).toEqual([`added ${name}`, "synced", "added own", "deleted own"]);
+      await watcher.stop();
+      const found = (await on.client.get(Profile, { name }))!;
+      expect(found).toMatchObject({ metadata: { name }, spec: rules });
+      expect(await on.client.list(Profile)).toMatchObject({ items: [found], unreadable: [] });
+      const provided = `The profile "${name}" is`;
+      const refused = (work: Promise<unknown>) => expect(work).rejects;
+      await refused(on.client.create(Profile, { ...own, metadata: { name } })).toMatchObject({
+        code: "EXISTS",
+        message: `${name} already exists. ${provided} default provided by Calico`,
+      });
+      await refused(on.client.update(Profile, found)).toMatchObject({
+        code: "INVALID",
+        message: `${provided} a default provided by Calico and cannot be updated`,
+      });
+      await refused(on.client.delete(Profile, { name })).toMatchObject({
+        code: "INVALID",
+        message: `${provided} a default provided by Calico and cannot be deleted`,
+      });
+      await on.clear();
     });
 
     test("report what cannot be read, and go on", async () => {
