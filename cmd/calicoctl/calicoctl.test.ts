@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -223,6 +224,19 @@ function behaviour(fresh: () => Promise<string>): void {
 
 describe("on sqlite", () => {
   behaviour(async () => `  datastoreType: sqlite\n  datastoreFile: ${join(folder, `${number++}.db`)}\n`);
+
+  test("a list says what it could not read, and shows the rest", async () => {
+    const path = join(folder, "odd.db");
+    const ctl = runner(`  datastoreFile: ${path}\n`);
+    await ctl("apply -f -", `${pool("a", "10.65.0.0/24")}---\n${pool("b", "10.66.0.0/24")}`);
+    const database = new Database(path);
+    const odd = JSON.stringify({ kind: "IPPool", metadata: { name: "b" }, spec: { cidr: 7 } });
+    database.run("UPDATE kv SET value = ?1 WHERE key LIKE '%/ippools/b'", [odd]);
+    database.close();
+    const { status, out, err } = await ctl("get ippools -o custom-columns=NAME");
+    expect({ status, out }).toEqual({ status: 1, out: "NAME   \na      \n\n" });
+    expect(err).toMatch(/ippools\/b.*spec\.cidr/);
+  });
 
   test("blocks, affinities and handles are shown, by name as well", async () => {
     const path = join(folder, "ipam.db");

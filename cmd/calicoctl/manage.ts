@@ -100,18 +100,25 @@ export async function get(client: Client, job: Job): Promise<Resource> {
 
 const FOUND_BY_LIST: readonly string[] = ["BlockAffinity", "IPAMBlock", "IPAMHandle"];
 
-/** All resources of a kind, or those of one namespace, as a list object: in the kind's order, else by name. */
-export async function list(client: Client, kind: Kind, namespace: string | undefined): Promise<ResourceList> {
-  const { items, revision } = await client.list(kind, namespace === undefined ? undefined : { namespace });
+/** All resources of a kind, or those of one namespace, as a list object, in the kind's order, else by name; and what could not be read. */
+export async function list(client: Client, kind: Kind, namespace: string | undefined): Promise<Listing> {
+  const { items, revision, unreadable } = await client.list(kind, namespace === undefined ? undefined : { namespace });
   const key = ({ metadata }: Resource) => `${metadata.namespace ?? ""}/${metadata.name}`;
   const byName = (a: Resource, b: Resource) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0);
   const order = (a: Resource, b: Resource) => kind.compare?.(a, b) || byName(a, b);
-  return {
+  const value = {
     kind: `${kind.kind}List`,
     apiVersion: kind.apiVersion,
     metadata: { resourceVersion: revision },
     items: [...items].sort(order),
   };
+  return { value, failures: unreadable.map(({ error }) => error.message) };
+}
+
+export interface Listing {
+  readonly value: ResourceList;
+  /** A sentence for each stored object that could not be read. */
+  readonly failures: readonly string[];
 }
 
 export interface ResourceList {

@@ -42,9 +42,14 @@ export const getCommand: Command = {
     const targets = await targetsOf(call);
     const allNamespaces = call.args.flag("all-namespaces") || call.args.flag("all-namespaces-a");
     const failures = await withClient(call, async (client) => {
+      const unreadable: string[] = [];
       const results = await forEach(call, targets, { allNamespaces }, async (job): Promise<Shown> => {
         const { kind, metadata, namespace } = job;
-        if (metadata.name === "") return { kind, value: await list(client, kind, namespace) };
+        if (metadata.name === "") {
+          const { value, failures } = await list(client, kind, namespace);
+          unreadable.push(...failures);
+          return { kind, value };
+        }
         if (kind.namespaced && allNamespaces) {
           throw new CliError("NAMESPACE", "cannot use --all-namespaces flag for getting a single resource");
         }
@@ -55,7 +60,8 @@ export const getCommand: Command = {
       if (shown.length > 0) {
         call.io.stdout.write(await print(call, shown, allNamespaces || Boolean(call.args.text("namespace"))));
       }
-      return results.failures;
+      // The others are shown all the same, but a list that is not whole must not look like one.
+      return [...results.failures, ...unreadable];
     });
     if (failures.length > 0) throw new CliError("FAILED", failures.join("\n"));
     return 0;
