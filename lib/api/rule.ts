@@ -108,7 +108,6 @@ export const rules = (doc: string) => s.optional(s.array(rule(), { doc, maxItems
 export type Rule = s.Infer<ReturnType<typeof rule>>;
 /** What a rule says of the source or the destination. */
 export type EntityRule = s.Infer<ReturnType<typeof entity>>;
-export type Action = Rule["action"];
 
 type Report = (path: string, value: unknown, message: string) => void;
 

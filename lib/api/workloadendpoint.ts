@@ -85,7 +85,6 @@ const spec = s.lazy(() =>
   }),
 );
 
-export type WorkloadEndpointPort = s.Infer<ReturnType<typeof port>>;
 export type QoSControls = s.Infer<ReturnType<typeof qosControls>>;
 export type WorkloadEndpointSpec = s.Infer<ReturnType<typeof spec>>;
 export type WorkloadEndpoint = Resource<"WorkloadEndpoint", WorkloadEndpointSpec>;
