@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -140,6 +141,59 @@ describe("show", () => {
     expect((await ipam("show", "-o", "yaml")).err).toBe(
       "unrecognized output format 'yaml': there is json, and text without -o\n",
     );
+  });
+});
+
+describe("what cannot be read", () => {
+  const spoil = (key: string): void => {
+    const store = new Database(database);
+    expect(store.run("UPDATE kv SET value = ?1 WHERE key LIKE ?2", ["{", `%${key}`]).changes).toBe(1);
+    store.close();
+  };
+  const blockOf = (address: string): string => `10.65.0.${Math.floor(Number(address.split(".")[3]) / 8) * 8}/29`;
+
+  test("is in no count of free addresses, and is named in table and JSON", async () => {
+    const [address] = await assign(3, { node: "n1" });
+    const cidr = blockOf(address!);
+    spoil(`/assignment/ipv4/block/${cidr.replace("/", "-")}`);
+    const { status, out } = await ipam("show", "--show-blocks");
+    expect(status).toBe(0);
+    expect(out).toMatch(/\| IP Pool +\| 10\.65\.0\.0\/24 +\| +256 \| +8 \(3%\) \| +0 \(0%\) \| 248 \(97%\) \|\n/);
+    expect(out).toMatch(
+      new RegExp(`\\| Block +\\| ${cidr} +\\| +8 \\| +8 \\(100%\\) \\| +0 \\(0%\\) \\| +0 \\(0%\\) \\|\n`),
+    );
+    expect(out).toMatch(new RegExp(`cannot be read.*counted as in use.*\n.*${cidr}: .*${cidr.replace("/", "-")}`));
+    const json = JSON.parse((await ipam("show", "-o", "json")).out);
+    expect(json.pools[0]).toMatchObject({ inUse: 8, available: 248 });
+    expect(json.unreadable).toMatchObject([{ cidr }]);
+    const borrowed = await ipam("show", "--show-borrowed");
+    expect(borrowed.out).toContain(cidr);
+    expect(JSON.parse((await ipam("show", "--show-borrowed", "-o", "json")).out).unreadable).toMatchObject([{ cidr }]);
+  });
+
+  test("as a handle is a finding of check, which makes it neither leaked nor missing", async () => {
+    await assign(1, { node: "n1" });
+    spoil("/handle/net.container");
+    const { status, out } = await ipam("check");
+    expect(status).toBe(0);
+    expect(out).toContain("unreadable");
+    expect(out).toContain("/handle/net.container");
+    expect(out).toContain("Found 0 handles mentioned in blocks with no matching handle resource.\n");
+    expect(JSON.parse((await ipam("check", "-o", "json")).out).leakedHandles ?? []).toEqual([]);
+  });
+
+  test("as a block keeps only its own addresses from being released", async () => {
+    const [first] = await assign(1, { node: "n1" }, "n1", "one");
+    const [second] = await assign(1, { node: "n2" }, "n2", "two");
+    await ipam("check", "-o", join(folder, "both.json"));
+    spoil(`/assignment/ipv4/block/${blockOf(first!).replace("/", "-")}`);
+    const result = await ipam("release", `--from-report=${join(folder, "both.json")}`, "--force");
+    expect(result.status).toBe(1);
+    expect(result.out).toContain("Released 1 IPs successfully\n");
+    expect(result.err).toContain(blockOf(first!).replace("/", "-"));
+    expect((await ipam("show", `--ip=${second}`)).out).toContain("is not assigned");
+    const one = await ipam("release", `--ip=${first}`);
+    expect(one).toMatchObject({ status: 1, err: expect.stringContaining(blockOf(first!).replace("/", "-")) });
   });
 });
 

@@ -2,6 +2,7 @@ import { type Env, type Io, type Program, processIo, runProgram } from "../../li
 import { VERSION } from "../../lib/telemetry/index.ts";
 import { GLOBAL_OPTIONS } from "../calicoctl/connect.ts";
 import { IPAM_COMMANDS } from "./commands/index.ts";
+import { upgrade } from "./upgrade.ts";
 
 const PROGRAM: Program = {
   name: "calico-ipam",
@@ -22,6 +23,6 @@ export async function main(argv: readonly string[], env: Env, io: Io = processIo
     io.stdout.write(`${VERSION}\n`);
     return 0;
   }
-  if (first === "-upgrade" || first === "--upgrade") return (await import("./upgrade.ts")).upgrade(io);
+  if (first === "-upgrade" || first === "--upgrade") return upgrade(io);
   return runProgram(PROGRAM, argv, env, io);
 }

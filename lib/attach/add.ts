@@ -34,13 +34,7 @@ import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
 import { handleOf, type Identity, identify, ownerMark } from "./identity.ts";
 import { addressesOf, attachmentResult, hostSide, interfacePlan, randomMac } from "./plan.ts";
-import {
-  checkProfileName,
-  ensureNetworkProfile,
-  profilesOf,
-  readNetworkProfile,
-  usesNetworkProfile,
-} from "./profile.ts";
+import { checkProfileName, hasNetworkProfile, profilesOf, usesNetworkProfile } from "./profile.ts";
 import { checkNetns, readMtu, readNodename } from "./settings.ts";
 import { awaitGates, awaitPolicy } from "./wait.ts";
 
@@ -106,11 +100,11 @@ async function attach(work: Work): Promise<Result> {
   const { call, host, client, identity } = work;
   const { policyType } = call.config;
   const makesProfile = usesNetworkProfile(policyType);
-  const [information, endpoints, profile] = await step("the datastore cannot be read", () =>
+  const [information, endpoints, hasProfile] = await step("the datastore cannot be read", () =>
     Promise.all([
       readClusterInformation(client),
       endpointsOfPod(client, identity),
-      makesProfile ? readNetworkProfile(client, identity.network) : undefined,
+      !makesProfile || hasNetworkProfile(client, identity.network),
     ]),
   );
   await requireReady(client, information);
@@ -120,7 +114,7 @@ async function attach(work: Work): Promise<Result> {
   const isRepeated = existing?.spec.containerID === identity.containerId;
   if (isRepeated && identity.orchestrator === "cni") {
     const { joinIfGuest } = await import("./guest.ts");
-    const joined = await joinIfGuest(work, existing, profile === undefined && makesProfile);
+    const joined = await joinIfGuest(work, existing, !hasProfile);
     if (joined) return joined;
   }
   let recorded: Recorded | undefined;
@@ -129,7 +123,8 @@ async function attach(work: Work): Promise<Result> {
     recorded = await record(work, existing, isRepeated);
     wiring = true;
     await step(`the interface ${identity.ifName} cannot be made`, () => wire(work, recorded!, existing));
-    if (makesProfile && profile === undefined) {
+    if (!hasProfile) {
+      const { ensureNetworkProfile } = await import("./network-profile.ts");
       await step(`the profile "${identity.network}" cannot be made`, () => ensureNetworkProfile(client, identity));
     }
     await awaitPolicy(call.config, host, identity, recorded.endpoint);

@@ -1,100 +1,29 @@
+import { BlockAffinity } from "../api/blockaffinity.ts";
 import { IPAMBlock } from "../api/ipamblock.ts";
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { WorkloadEndpoint as Kind } from "../api/workloadendpoint.ts";
 import { CniError, errorCode, type Invocation } from "../cni/index.ts";
-import type { Client, Operation } from "../datastore/index.ts";
+import type { Client, Operation, Unreadable } from "../datastore/index.ts";
 import { formatAddress, parseCidr } from "../ip/index.ts";
 import { createIpam, type Ipam, type ReleaseByHandleOptions, type ReleaseRequest } from "../ipam/index.ts";
-import { type DeletePlan, type ListedPodInterface, listPodInterfaces } from "../veth/index.ts";
+import { type DeletePlan, listPodInterfaces } from "../veth/index.ts";
 import { callIpamPlugin, isOwnIpam, underLock } from "./addresses.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
 import { removeInterface } from "./delete.ts";
 import { deleteEndpoint } from "./endpoint.ts";
 import { asFailure, step } from "./failure.ts";
+import {
+  type Blocked,
+  findGarbage,
+  type Garbage,
+  type Inventory,
+  markOf,
+  mayBeOfNode,
+  ownerOfMark,
+  unreadableEndpoint,
+} from "./garbage.ts";
 import type { Host } from "./host.ts";
-import { handleOf, ownerMark, parseOwner } from "./identity.ts";
 import { readNodename } from "./settings.ts";
-
-/** What GC found of this network on this node, before it decides. */
-export interface Inventory {
-  readonly network: string;
-  readonly node: string;
-  readonly endpoints: readonly WorkloadEndpoint[];
-  readonly interfaces: readonly ListedPodInterface[];
-  /** Handles that hold addresses of this node and begin with the network's name and a dot. */
-  readonly handles: ReadonlySet<string>;
-  readonly valid: readonly { readonly containerId: string; readonly ifName: string }[];
-}
-
-/** What GC removes. */
-export interface Garbage {
-  readonly interfaces: readonly ListedPodInterface[];
-  readonly endpoints: readonly WorkloadEndpoint[];
-  readonly handles: readonly string[];
-}
-
-/**
- * Decides what of the inventory is garbage; pure. An attachment is (container, interface); a handle is the container's,
- * and stays while any of its attachments is valid. What cannot be shown to be this network's stays: network "a" and
- * container "b.c" share their handle's name with network "a.b" and container "c", and only a record or an interface that
- * says which it is can tell them apart.
- */
-export function findGarbage(inventory: Inventory): Garbage {
-  const { network, node, valid } = inventory;
-  const isValid = (containerId: string | undefined, ifName: string | undefined): boolean =>
-    valid.some((one) => one.containerId === containerId && (one.ifName === "" || one.ifName === ifName));
-  const validContainers = new Set(valid.map((one) => one.containerId));
-  const marked = new Map<string, string>();
-  const ofOthers = new Map<string, string>();
-  const interfaces: ListedPodInterface[] = [];
-  for (const item of inventory.interfaces) {
-    const owner = parseOwner(item.owner);
-    if (owner?.network === network) {
-      marked.set(item.name, owner.containerId);
-      if (item.condemned || !isValid(owner.containerId, owner.ifName)) interfaces.push(item);
-    } else {
-      if (owner) ofOthers.set(item.name, owner.containerId);
-      // Its own DEL has condemned it, and was cut short.
-      if (item.condemned) interfaces.push(item);
-    }
-  }
-  const marks = new Set(inventory.interfaces.map(({ owner }) => owner));
-  const isOfNetwork = ({ spec }: WorkloadEndpoint): boolean => {
-    const containerId = spec.containerID ?? "";
-    const other = spec.orchestrator === "cni" && (spec.profiles?.length ?? 0) > 0 && spec.profiles![0] !== network;
-    if (marked.get(spec.interfaceName ?? "") === containerId || marks.has(markOf(network, spec))) return true;
-    if (other || ofOthers.get(spec.interfaceName ?? "") === containerId) return false;
-    return spec.profiles?.[0] === network || inventory.handles.has(handleOf(network, containerId));
-  };
-  const own = inventory.endpoints.filter(
-    (endpoint) =>
-      endpoint.spec.node === node &&
-      (endpoint.spec.orchestrator === "cni" || endpoint.spec.orchestrator === "k8s") &&
-      endpoint.spec.containerID !== undefined &&
-      isOfNetwork(endpoint),
-  );
-  const endpoints = own.filter(({ spec }) => !isValid(spec.containerID, spec.endpoint));
-  // The record is written first: an interface whose maker died before it was marked is the one that the record names.
-  const named = new Set(endpoints.map(({ spec }) => spec.interfaceName));
-  // A mark too long to be kept is a hash, which only comparing can tell.
-  const hashed = new Set(endpoints.map(({ spec }) => markOf(network, spec)).filter((mark) => mark.startsWith("#")));
-  interfaces.push(
-    ...inventory.interfaces.filter(
-      ({ condemned, name, owner }) => !condemned && (owner === "" ? named.has(name) : hashed.has(owner)),
-    ),
-  );
-  const known = new Set([...own.map(({ spec }) => spec.containerID!), ...marked.values()]);
-  const handles = [...inventory.handles].filter((handle) => {
-    const containerId = handle.slice(network.length + 1);
-    if (validContainers.has(containerId)) return false;
-    return !containerId.includes(".") || known.has(containerId);
-  });
-  return { interfaces, endpoints, handles };
-}
-
-function markOf(network: string, { containerID = "", endpoint = "" }: WorkloadEndpoint["spec"]): string {
-  return ownerMark(network, containerID, endpoint);
-}
 
 /**
  * GC: removes every attachment of this network on this node that the runtime does not name, and the leftovers of
@@ -103,6 +32,7 @@ function markOf(network: string, { containerID = "", endpoint = "" }: WorkloadEn
 export async function collectGarbage(call: Invocation, host: Host): Promise<void> {
   const node = readNodename(call.config, host, true);
   const failures: string[] = [];
+  const blocked: Blocked[] = [];
   const attempt = async (what: string, action: () => unknown): Promise<void> => {
     try {
       await action();
@@ -113,8 +43,16 @@ export async function collectGarbage(call: Invocation, host: Host): Promise<void
   await withClient(call.config, host, async (client) => {
     const information = await step("the datastore cannot be read", () => readClusterInformation(client));
     await requireReady(client, information);
-    const { held, ...inventory } = await takeInventory(call, host, client, node);
+    const { held, problems, ...inventory } = await takeInventory(call, host, client, node);
+    failures.push(...problems);
     const garbage = findGarbage(inventory);
+    blocked.push(...garbage.blocked);
+    for (const { key, name, problem } of inventory.unreadable) {
+      if (mayBeOfNode(node, name))
+        host.log.warning("a stored WorkloadEndpoint cannot be read", { key, error: problem });
+    }
+    for (const { endpoint } of blocked)
+      failures.push(`the endpoint ${endpoint.key} cannot be read, so its attachment stays: ${endpoint.problem}`);
     const kept = await removeInterfaces(host, inventory, garbage, attempt);
     await removeRecords(call, host, client, { garbage, kept, held }, attempt);
     host.log.info("collected garbage", {
@@ -125,7 +63,9 @@ export async function collectGarbage(call: Invocation, host: Host): Promise<void
       failures: failures.length,
     });
   });
-  if (!isOwnIpam(call)) await attempt(`the plugin "${call.config.ipam.type}"`, () => callIpamPlugin(call, host, "GC"));
+  if (!isOwnIpam(call)) {
+    await attempt(`the plugin "${call.config.ipam.type}"`, () => callIpamPlugin(withValid(call, blocked), host, "GC"));
+  }
   if (failures.length > 0) {
     throw new CniError(
       errorCode.garbage,
@@ -135,8 +75,37 @@ export async function collectGarbage(call: Invocation, host: Host): Promise<void
   }
 }
 
+/** The call as another IPAM plugin gets it: what this plugin leaves in place is valid there too. */
+function withValid(call: Invocation, blocked: readonly Blocked[]): Invocation {
+  if (blocked.length === 0) return call;
+  const unknown = blocked.find(({ attachments }) => attachments.length === 0);
+  if (unknown) {
+    const why = `nobody can say which addresses are those of the endpoint ${unknown.endpoint.key}`;
+    throw new CniError(errorCode.garbage, `it was not asked to collect: ${why}`);
+  }
+  const more = blocked.flatMap(({ attachments }) =>
+    attachments.map(({ containerId, ifName }) => ({ containerID: containerId, ifname: ifName })),
+  );
+  const raw: Record<string, unknown> = { ...call.config.raw };
+  const [name, olderName] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+  for (const key of [name, olderName]) if (Array.isArray(raw[key])) raw[key] = [...raw[key], ...more];
+  raw[name] ??= raw[olderName] ?? more;
+  return { ...call, stdin: JSON.stringify(raw), config: { ...call.config, raw } };
+}
+
 /** Addresses on this node by their handle, as the blocks have them. */
-type Held = ReadonlyMap<string, readonly ReleaseRequest[]>;
+type Requests = ReadonlyMap<string, readonly ReleaseRequest[]>;
+
+export interface Held {
+  readonly requests: Requests;
+  /** `<namespace>/<pod>` that the addresses of a handle say they are of. */
+  readonly pods: ReadonlyMap<string, string>;
+  /** Blocks of this node that cannot be read, a sentence each: what is in them stays. */
+  readonly problems: readonly string[];
+}
+
+const NOTHING: Held = { requests: new Map(), pods: new Map(), problems: [] };
+
 type Attempt = (what: string, action: () => unknown) => Promise<void>;
 
 async function takeInventory(
@@ -144,25 +113,27 @@ async function takeInventory(
   host: Host,
   client: Client,
   node: string,
-): Promise<Inventory & { readonly held: Held }> {
-  const [{ items: endpoints }, held] = await step("the datastore cannot be read", () =>
-    Promise.all([
-      client.list(Kind, { node }),
-      isOwnIpam(call) ? heldOnNode(client, call.config.name, node) : (new Map() as Held),
-    ]),
+): Promise<Inventory & { readonly held: Requests; readonly problems: readonly string[] }> {
+  const { name: network, validAttachments: valid } = call.config;
+  const [{ items: endpoints, unreadable }, { requests: held, pods, problems }] = await step(
+    "the datastore cannot be read",
+    () =>
+      Promise.all([client.list(Kind, { node }), isOwnIpam(call) ? heldOnNode(client, host, network, node) : NOTHING]),
   );
   const interfaces = await step("the interfaces cannot be listed", () => listPodInterfaces(host.hostNetns));
   const handles = new Set(held.keys());
-  return { network: call.config.name, node, endpoints, interfaces, handles, held, valid: call.config.validAttachments };
+  const hidden = unreadable.map(unreadableEndpoint);
+  return { network, node, endpoints, unreadable: hidden, interfaces, handles, pods, held, problems, valid };
 }
 
 /**
  * The network's handles with addresses on this node, and the addresses. Borrowed addresses are in other nodes' blocks, so
  * all blocks are read; tunnels' addresses have a type, and are nobody's garbage.
  */
-export async function heldOnNode(client: Client, network: string, node: string): Promise<Held> {
+export async function heldOnNode(client: Client, host: Host, network: string, node: string): Promise<Held> {
   const held = new Map<string, ReleaseRequest[]>();
-  const { items } = await client.list(IPAMBlock);
+  const pods = new Map<string, string>();
+  const { items, unreadable } = await client.list(IPAMBlock);
   for (const { spec } of items) {
     for (const [ordinal, index] of spec.allocations.entries()) {
       const attributes = index === null ? undefined : spec.attributes[index];
@@ -173,9 +144,33 @@ export async function heldOnNode(client: Client, network: string, node: string):
       const address = formatAddress({ version, value: base + BigInt(ordinal) });
       const request = { address, handle, sequenceNumber: spec.sequenceNumberForAllocation[String(ordinal)] ?? 0n };
       held.set(handle, [...(held.get(handle) ?? []), request]);
+      if (secondary.pod !== undefined) pods.set(handle, `${secondary.namespace ?? ""}/${secondary.pod}`);
     }
   }
-  return held;
+  return { requests: held, pods, problems: await blockProblems(client, host, node, unreadable) };
+}
+
+/** Logs which blocks cannot be read, and answers of those that are this node's that they are not collected. */
+async function blockProblems(
+  client: Client,
+  host: Host,
+  node: string,
+  blocks: readonly Unreadable[],
+): Promise<string[]> {
+  if (blocks.length === 0) return [];
+  for (const { key, error } of blocks)
+    host.log.warning("a stored IPAMBlock cannot be read: what is in it is not collected", {
+      key,
+      error: error.message,
+    });
+  const affine = await client.list(BlockAffinity, { node, affinityType: "host" });
+  const own = new Set<unknown>([
+    ...affine.items.map(({ spec }) => spec.cidr),
+    ...affine.unreadable.map(({ ref }) => ref.spec?.cidr),
+  ]);
+  return blocks
+    .filter(({ ref }) => own.has(ref.spec?.cidr))
+    .map(({ ref, error }) => `the block ${ref.spec?.cidr} cannot be read, so its addresses stay: ${error.message}`);
 }
 
 /** Releases what a handle holds; where its object is missing, the addresses that were just seen with its name. */
@@ -186,7 +181,10 @@ export async function releaseHeld(
   options?: ReleaseByHandleOptions,
 ): Promise<void> {
   const { found } = await ipam.releaseByHandle(handle, options);
-  if (!found && seen.length > 0) await ipam.releaseAddresses(seen);
+  if (found || seen.length === 0) return;
+  for (const { outcome, address, reason } of await ipam.releaseAddresses(seen)) {
+    if (outcome === "unreadable") throw new Error(`${address} cannot be released: ${reason}`);
+  }
 }
 
 /**
@@ -211,7 +209,7 @@ async function removeInterfaces(
     if (!done) for (const endpoint of endpoints) kept.add(endpoint);
   };
   for (const { name, owner } of garbage.interfaces) {
-    const containerInterface = parseOwner(owner)?.ifName ?? "eth0";
+    const containerInterface = ownerOfMark(owner)?.ifName ?? "eth0";
     await remove(
       { containerInterface, hostInterface: name, owner },
       garbage.endpoints.filter(({ spec }) => spec.interfaceName === name),
@@ -231,7 +229,7 @@ async function removeRecords(
   call: Invocation,
   host: Host,
   client: Client,
-  { garbage, kept, held }: { garbage: Garbage; kept: ReadonlySet<WorkloadEndpoint>; held: Held },
+  { garbage, kept, held }: { garbage: Garbage; kept: ReadonlySet<WorkloadEndpoint>; held: Requests },
   attempt: Attempt,
 ): Promise<void> {
   const ipam = createIpam(client, { clock: host.now, log: host.log });

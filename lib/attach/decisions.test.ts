@@ -1,14 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { podInterfaceName } from "../api/names.ts";
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { CniError, parseEnvironment, parseNetworkConfig } from "../cni/index.ts";
 import { DatastoreError } from "../datastore/index.ts";
 import { IpamError } from "../ipam/index.ts";
 import { VethError } from "../veth/index.ts";
 import { goTime } from "./addresses.ts";
-import { findGarbage, type Inventory } from "./collect.ts";
 import { datastoreConfig } from "./datastore.ts";
 import { asFailure } from "./failure.ts";
+import { findGarbage, type Inventory, ownerOfMark } from "./garbage.ts";
 import { identify, ownerMark, parseOwner } from "./identity.ts";
 import { sanitizeMesosLabel } from "./mesos.ts";
 import { podRoutes, randomMac } from "./plan.ts";
@@ -118,6 +119,23 @@ describe("names", () => {
     expect(Buffer.byteLength(long)).toBeLessThanOrEqual(240);
     expect(parseOwner(long)).toBeUndefined();
     expect(parseOwner("somebody else")).toBeUndefined();
+  });
+
+  test("tell from a mark that is too long whose it is, part by part", () => {
+    const name = fc.stringMatching(/^[a-z0-9][-_.a-z0-9]{0,150}$/);
+    const parts = fc.tuple(name, name, fc.constantFrom("eth0", "eth1"));
+    fc.assert(
+      fc.property(parts, parts, ([network, container, ifName], [otherNetwork, otherContainer, otherIfName]) => {
+        const owner = ownerOfMark(ownerMark(network, container, ifName))!;
+        expect(owner.isNetwork(network) && owner.isContainer(container) && owner.ifName === ifName).toBe(true);
+        expect(owner.isNetwork(otherNetwork)).toBe(network === otherNetwork);
+        expect(owner.isContainer(otherContainer)).toBe(container === otherContainer);
+        expect(owner.ifName === otherIfName).toBe(ifName === otherIfName);
+      }),
+    );
+    // What could be anybody's is nobody's.
+    for (const mark of ["somebody else", `#${"0".repeat(64)}`, `#${"0".repeat(64)}/x/eth0`, "a/b", "a/b/c/d", ""])
+      expect(ownerOfMark(mark)).toBeUndefined();
   });
 });
 
@@ -245,7 +263,9 @@ describe("garbage", () => {
     node: "n",
     endpoints: [],
     interfaces: [],
+    unreadable: [],
     handles: new Set(),
+    pods: new Map(),
     valid: [],
     ...more,
   });
@@ -276,7 +296,7 @@ describe("garbage", () => {
         interfaces: [link("net2/a/eth0"), link("somebody else")],
       }),
     );
-    expect(found).toEqual({ interfaces: [], endpoints: [], handles: [] });
+    expect(found).toEqual({ interfaces: [], endpoints: [], handles: [], blocked: [] });
   });
 
   test("is a Kubernetes pod's whose handle or interface is the network's", () => {
@@ -302,11 +322,91 @@ describe("garbage", () => {
     expect(found.interfaces.map(({ name }) => name)).toEqual(["calia"]);
   });
 
+  test("is an interface whose mark is hashed, though no record tells, unless it is valid or another network's", () => {
+    const network = "n".repeat(150);
+    const container = (letter: string): string => letter.repeat(150);
+    const hashed = (of: string, letter: string) => link(ownerMark(of, container(letter), "eth0"), { name: letter });
+    const interfaces = [hashed(network, "a"), hashed(network, "b"), hashed("m".repeat(150), "c")];
+    const collect = (valid: Inventory["valid"], more: Partial<Inventory> = {}) =>
+      findGarbage(inventory({ network, interfaces, valid, ...more }));
+    const names = (valid: Inventory["valid"]) => collect(valid).interfaces.map(({ name }) => name);
+    expect(names([])).toEqual(["a", "b"]);
+    expect(names([{ containerId: container("a"), ifName: "eth0" }])).toEqual(["b"]);
+    expect(names([{ containerId: container("a"), ifName: "" }])).toEqual(["b"]);
+    expect(names([{ containerId: container("a"), ifName: "eth1" }])).toEqual(["a", "b"]);
+    const record = endpoint(container("a"), { interfaceName: "a", profiles: ["edited"] });
+    const found = collect([], { endpoints: [record] });
+    expect(found.endpoints).toEqual([record]);
+    expect(found.interfaces.map(({ name }) => name)).toEqual(["a", "b"]);
+    const dotted = `${container("d")}.x`;
+    const mark = link(ownerMark(network, dotted, "eth0"), { name: "d" });
+    expect(collect([], { interfaces: [mark], handles: new Set([`${network}.${dotted}`]) }).handles).toHaveLength(1);
+    const others = { interfaces: [link(ownerMark("m".repeat(150), container("a"), "eth0"), { name: "a" })] };
+    expect(collect([], { ...others, endpoints: [endpoint(container("a"), { interfaceName: "a" })] })).toMatchObject({
+      interfaces: [],
+    });
+  });
+
   test("is what was condemned, whosever it was", () => {
     const interfaces = [link("net/a/eth0", { condemned: true }), link("net2/b/eth0", { condemned: true })];
     expect(
       findGarbage(inventory({ interfaces, valid: [{ containerId: "a", ifName: "eth0" }] })).interfaces,
     ).toHaveLength(2);
+  });
+
+  test("is nothing that an endpoint which cannot be read may be about, and is named when it would be", () => {
+    const unreadable = (name: string, namespace = "default") => ({
+      key: `/${namespace}/${name}`,
+      name,
+      namespace,
+      problem: "is spoilt",
+    });
+    const cni = findGarbage(
+      inventory({
+        unreadable: [unreadable("n-cni-a-eth0"), unreadable("n-cni-other-eth0"), unreadable("m-cni-b-eth0")],
+        interfaces: [link("net/a/eth0"), link("net/b/eth0"), link("net2/other/eth0")],
+        handles: new Set(["net.a", "net.b"]),
+      }),
+    );
+    expect(cni.interfaces.map(({ owner }) => owner)).toEqual(["net/b/eth0"]);
+    expect(cni.handles).toEqual(["net.b"]);
+    expect(cni.blocked).toMatchObject([
+      { endpoint: { key: "/default/n-cni-a-eth0" }, attachments: [{ containerId: "a", ifName: "eth0" }] },
+    ]);
+
+    // A pod's record does not have its container in its name: the addresses' attributes and the interface do.
+    const pod = findGarbage(
+      inventory({
+        unreadable: [unreadable("n-k8s-web-eth0", "prod")],
+        interfaces: [link("net/a/eth0", { name: podInterfaceName("prod", "web", "eni") }), link("net/b/eth0")],
+        handles: new Set(["net.a", "net.b", "net.c"]),
+        pods: new Map([
+          ["net.c", "prod/web"],
+          ["net.b", "prod/other"],
+        ]),
+      }),
+    );
+    expect(pod.interfaces.map(({ owner }) => owner)).toEqual(["net/b/eth0"]);
+    expect(pod.handles).toEqual(["net.b"]);
+    expect(pod.blocked).toHaveLength(1);
+
+    // Nobody finds a record by a name that no Calico gives.
+    const odd = findGarbage(
+      inventory({
+        unreadable: [unreadable("n-cni-a-b-c-d")],
+        interfaces: [link("net/a/eth0")],
+        handles: new Set(["net.a"]),
+        endpoints: [endpoint("z")],
+      }),
+    );
+    expect(odd).toMatchObject({ handles: ["net.a"], blocked: [{ attachments: [] }] });
+    expect(odd.interfaces).toHaveLength(1);
+    expect(odd.endpoints).toHaveLength(1);
+
+    const valid = findGarbage(
+      inventory({ unreadable: [unreadable("n-cni-a-eth0")], valid: [{ containerId: "a", ifName: "eth0" }] }),
+    );
+    expect(valid.blocked).toEqual([]);
   });
 
   test("never holds what is valid or another network's, whatever the inventory", () => {

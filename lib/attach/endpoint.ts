@@ -72,12 +72,17 @@ export function readEndpoint(client: Client, identity: Identity): Promise<Worklo
   return client.get(Kind, { name: identity.endpointName, namespace: identity.namespace });
 }
 
-/** The endpoints of the same pod or container, whatever their interfaces are called. */
+/**
+ * The endpoints of the same pod or container, whatever their interfaces are called. Throws INVALID when one of them cannot be
+ * read: taken for absent, its pod would get a second interface, or lose its addresses.
+ */
 export async function endpointsOfPod(client: Client, identity: Identity): Promise<WorkloadEndpoint[]> {
-  const { items } = await client.list(Kind, { namespace: identity.namespace, namePrefix: identity.endpointPrefix });
+  const { endpointId, endpointPrefix, namespace } = identity;
+  const { items, unreadable } = await client.list(Kind, { namespace, namePrefix: endpointPrefix });
+  for (const { ref, error } of unreadable) if (endpointNameMatches(endpointId, ref.name)) throw error;
   const endpoints: WorkloadEndpoint[] = [];
   for (const endpoint of items) {
-    if (endpointNameMatches(identity.endpointId, endpoint.metadata.name)) endpoints.push(endpoint);
+    if (endpointNameMatches(endpointId, endpoint.metadata.name)) endpoints.push(endpoint);
   }
   return endpoints;
 }

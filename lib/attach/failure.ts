@@ -13,6 +13,7 @@ const DATASTORE: Readonly<Record<DatastoreErrorCode, number>> = {
   FULL: errorCode.datastore,
   CORRUPT: errorCode.datastore,
   INVALID: errorCode.datastore,
+  UNSUPPORTED: errorCode.datastore,
   CONFIG: errorCode.invalidConfiguration,
 };
 

@@ -1,6 +1,7 @@
 import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { deletePodInterface, findPodInterface } from "../veth/index.ts";
 import type { Work } from "./add.ts";
+import { mayBeOfNode } from "./garbage.ts";
 import { handleOf, parseOwner } from "./identity.ts";
 import { hostSide } from "./plan.ts";
 
@@ -17,10 +18,21 @@ export async function removeForgottenSandbox({ client, host, identity, ipam }: W
   if (!owner || owner.network !== identity.network || owner.ifName !== identity.ifName) return false;
   const { containerId } = owner;
   if (containerId === identity.containerId) return false;
-  const [{ items: endpoints }, held] = await Promise.all([
+  const [{ items: endpoints, unreadable }, held] = await Promise.all([
     client.list(WorkloadEndpoint, { node: identity.node }),
     ipam.ipsByHandle(handleOf(identity.network, containerId)),
   ]);
+  // Of an endpoint that cannot be read nobody knows whose it is.
+  const hidden = unreadable.find(({ ref }) => mayBeOfNode(identity.node, ref.name));
+  if (hidden) {
+    const { key, error } = hidden;
+    host.log.warning("a former sandbox's interface stays while an endpoint of this node cannot be read", {
+      interface: identity.hostInterface,
+      key,
+      error: error.message,
+    });
+    return false;
+  }
   if (endpoints.some(({ spec }) => spec.containerID === containerId)) return false;
   const { pod, namespace } = identity;
   if (held.some(({ attributes }) => attributes.pod !== pod || attributes.namespace !== namespace)) return false;

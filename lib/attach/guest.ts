@@ -13,8 +13,8 @@ import { addressesOfEndpoint } from "./endpoint.ts";
 import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
 import { type Identity, ownerMark, parseOwner } from "./identity.ts";
+import { ensureNetworkProfile } from "./network-profile.ts";
 import { attachmentResult } from "./plan.ts";
-import { ensureNetworkProfile } from "./profile.ts";
 
 /** The network that made the container's interface, by its mark; undefined when the mark is another container's. */
 export function networkOfMark(mark: string, identity: Identity, endpoint: WorkloadEndpoint): string | undefined {

@@ -94,8 +94,9 @@ export async function collectForCaller(call: Invocation, host: Host): Promise<vo
   const failures: string[] = [];
   await withClient(call.config, host, async (client) => {
     const ipam = createIpam(client, { clock: host.now, log: host.log });
-    const held = await step("the datastore cannot be read", () => heldOnNode(client, network, node));
-    for (const [handle, seen] of held) {
+    const held = await step("the datastore cannot be read", () => heldOnNode(client, host, network, node));
+    failures.push(...held.problems);
+    for (const [handle, seen] of held.requests) {
       const containerId = handle.slice(network.length + 1);
       // With a dot it may be another network's: see findGarbage.
       if (valid.has(containerId) || containerId.includes(".")) continue;

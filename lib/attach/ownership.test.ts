@@ -207,6 +207,26 @@ describeAsRoot("whose an attachment is", () => {
     expect(await site.traces()).toEqual([]);
   });
 
+  it("is found by GC though the names are too long for the mark and the record is gone", async () => {
+    const [ours, theirs] = ["n".repeat(60), "m".repeat(60)];
+    const attach = (name: string, container: string) =>
+      site.add({ config: { name }, container, netns: site.anotherPod().path });
+    await attach(ours, "c".repeat(180));
+    await attach(ours, "d".repeat(180));
+    await attach(theirs, "e".repeat(180));
+    for (const { metadata } of (await site.client.list(WorkloadEndpoint)).items)
+      await site.client.delete(WorkloadEndpoint, metadata as never);
+    const valid = [{ containerID: "d".repeat(180), ifname: "eth0" }];
+    await site.gc(valid, { config: { name: ours } });
+    expect(links()).not.toContain("caliccc");
+    expect(links()).toContain("caliddd");
+    expect(links()).toContain("calieee");
+    expect(await addresses()).toHaveLength(2);
+    await site.gc([], { config: { name: theirs } });
+    await site.gc([], { config: { name: ours } });
+    expect(await site.traces()).toEqual([]);
+  });
+
   describe("of addresses whose handle is missing", () => {
     it("is known to DEL by the record", async () => {
       await site.add();

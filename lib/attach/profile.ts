@@ -1,7 +1,6 @@
-import { API_VERSION } from "../api/meta.ts";
-import { Profile } from "../api/profile.ts";
+import { PROFILE_KEY } from "../api/names.ts";
 import { CniError, errorCode } from "../cni/index.ts";
-import { type Client, DatastoreError } from "../datastore/index.ts";
+import type { Client } from "../datastore/index.ts";
 import type { Identity } from "./identity.ts";
 
 /** A label's key, which the network's profile gives its endpoints, is no longer. */
@@ -43,37 +42,7 @@ export function usesNetworkProfile(policyType: string): boolean {
   return policyType === "";
 }
 
-export function readNetworkProfile(client: Client, network: string): Promise<Profile | undefined> {
-  return client.get(Profile, { name: network });
-}
-
-/**
- * The network's profile as upstream makes it: everything may go out, and in may come what has the profile too; under
- * Kubernetes everything. An existing one is never changed.
- */
-export function networkProfile(identity: Identity): Profile {
-  const { network } = identity;
-  const ingress =
-    identity.orchestrator === "k8s"
-      ? [{ action: "Allow", source: {}, destination: {} }]
-      : [{ action: "Allow", source: { selector: `has(${network})` }, destination: {} }];
-  return {
-    apiVersion: API_VERSION,
-    kind: "Profile",
-    metadata: { name: network },
-    spec: {
-      ingress,
-      egress: [{ action: "Allow", source: {}, destination: {} }],
-      labelsToApply: { [network]: "" },
-    },
-  } as Profile;
-}
-
-/** Makes the profile; another ADD of the same network may be quicker. */
-export async function ensureNetworkProfile(client: Client, identity: Identity): Promise<void> {
-  try {
-    await client.create(Profile, networkProfile(identity));
-  } catch (error) {
-    if (!(error instanceof DatastoreError) || error.code !== "EXISTS") throw error;
-  }
+/** Whether the network has its profile already. What is in it is Felix' to read. */
+export function hasNetworkProfile(client: Client, network: string): Promise<boolean> {
+  return client.exists(PROFILE_KEY, { name: network });
 }

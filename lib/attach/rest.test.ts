@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { IPPool } from "../api/ippool.ts";
 import { IPReservation } from "../api/ipreservation.ts";
 import { API_VERSION } from "../api/meta.ts";
+import { Node } from "../api/node.ts";
 import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { type Invocation, NO_DNS, type Result, runPlugin } from "../cni/index.ts";
 import { createIpam } from "../ipam/index.ts";
@@ -310,6 +311,63 @@ describeAsRoot("an attachment", () => {
       const reservation = { apiVersion: API_VERSION, kind: "IPReservation", metadata: { name: "r" } } as const;
       await site.client.create(IPReservation, { ...reservation, spec: { reservedCIDRs: ["10.9.0.0/29"] } });
       expect((await failureOf(site.status({ config }))).code).toBe(50);
+    });
+
+    it("is 50 when no pool selects this node, as far as the node's labels say", async () => {
+      for (const pool of (await site.client.list(IPPool)).items) {
+        await site.client.update(IPPool, { ...pool, spec: { ...pool.spec, nodeSelector: "rack == 'a'" } });
+      }
+      const error = await failureOf(site.status());
+      expect(error.code).toBe(50);
+      expect(error.message).toContain("rack == 'a'");
+      const labels = { rack: "a" };
+      const node = { apiVersion: API_VERSION, kind: "Node", metadata: { name: "node-1", labels }, spec: {} } as const;
+      await site.client.create(Node, node);
+      await site.status();
+      // A pool that is asked for by name is used whatever it selects.
+      await site.client.delete(Node, { name: "node-1" });
+      await site.status({ config: { ipam: { type: "calico-ipam", ipv4_pools: ["pool4"] } } });
+    });
+
+    it("is 50 when this node may have no further block and its own are full, and while it may not borrow", async () => {
+      await site.makePool("small", "10.9.0.0/28", { blockSize: 30 });
+      const config = { ipam: { type: "calico-ipam", ipv4_pools: ["small"] } };
+      const ipam = createIpam(site.client);
+      const take = (num4: number, host: string) =>
+        ipam.autoAssign({ num4, host, handle: host, use: "Workload", pools4: ["small"] });
+      await take(4, "node-1");
+      await site.status({ config });
+      await ipam.configure({ strictAffinity: true, maxBlocksPerHost: 1 });
+      const limited = await failureOf(site.status({ config }));
+      expect(limited).toMatchObject({ code: 50, message: expect.stringContaining("maxBlocksPerHost") });
+      await ipam.configure({ maxBlocksPerHost: 0, autoAllocateBlocks: false });
+      const fixed = await failureOf(site.status({ config }));
+      expect(fixed).toMatchObject({ code: 50, message: expect.stringContaining("autoAllocateBlocks") });
+      await ipam.configure({ autoAllocateBlocks: true });
+      await site.status({ config });
+      for (const host of ["a", "b", "c"]) await take(1, host);
+      const strict = await failureOf(site.status({ config }));
+      expect(strict).toMatchObject({ code: 50, message: expect.stringContaining("strictAffinity") });
+      await ipam.configure({ strictAffinity: false });
+      await site.status({ config });
+    });
+
+    it("writes nothing, whatever it finds", async () => {
+      const other = await makeSite();
+      try {
+        await other.makePool("pool4", "10.77.0.0/29", { blockSize: 30 });
+        const ipam = createIpam(other.client);
+        await ipam.claimAffinity("10.77.0.0/30", { type: "host", name: "old" });
+        await ipam.claimAffinity("10.77.0.4/30", { type: "host", name: "older" });
+        const writes: unknown[] = [];
+        other.hook = (operation) => void (operation.type === "read" || writes.push(operation));
+        const { revision } = other.data;
+        await other.status();
+        expect(other.data.revision).toBe(revision);
+        expect(writes).toEqual([]);
+      } finally {
+        other[Symbol.dispose]();
+      }
     });
 
     it("is 50 when the datastore is down, or the node's name is not known", async () => {

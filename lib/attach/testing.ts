@@ -45,6 +45,8 @@ export interface Site extends Disposable {
   readonly machine: Host;
   /** For looking at the datastore, and changing it, beside the calls. */
   readonly client: Client;
+  /** What the memory datastore holds, to spoil it. */
+  readonly data: MemoryData;
   /** What was logged: "level: message {fields}". */
   readonly logged: string[];
   /** What happens to the memory datastore's operations in calls from now on. */
@@ -81,6 +83,7 @@ export async function makeSite(backend: "memory" | "sqlite" = "memory"): Promise
     host,
     pod: pods[0]!,
     client,
+    data,
     logged,
     hook: undefined,
     machine: {
@@ -154,7 +157,7 @@ export async function makeSite(backend: "memory" | "sqlite" = "memory"): Promise
 }
 
 function isSomewhereElse(config: DatastoreConfig): boolean {
-  return config.type === "etcdv3" || config.file !== "/var/lib/calico/datastore.db";
+  return config.type !== "sqlite" || config.file !== "/var/lib/calico/datastore.db";
 }
 
 async function traces(client: Client, host: TestNamespace): Promise<string[]> {

@@ -17,6 +17,8 @@ export interface AuditInput {
   readonly pools: readonly IPPool[];
   readonly nodes: readonly Node[];
   readonly endpoints: readonly WorkloadEndpoint[];
+  /** IDs of handles that exist and cannot be read: they are neither leaked nor missing. */
+  readonly unreadableHandles?: readonly string[];
 }
 
 /** One allocated address; the fields of upstream's report. */
@@ -111,7 +113,7 @@ export function audit(input: AuditInput): Audit {
   const mentioned = new Set(addresses.flatMap(({ allocation }) => allocation.handle ?? []));
   const handles = input.handles.map(handleInfo);
   const leakedHandles = handles.filter(({ id }) => !mentioned.has(id));
-  const known = new Set(handles.map(({ id }) => id));
+  const known = new Set([...handles.map(({ id }) => id), ...(input.unreadableHandles ?? []).map(cleanHandle)]);
   return {
     blocks,
     pools,

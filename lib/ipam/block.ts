@@ -56,8 +56,12 @@ export function sequenceOf(spec: IPAMBlockSpec, ordinal: number): bigint {
 /** The ordinals that a handle holds, ascending. Those that cool down belong to nobody any more. */
 export function ordinalsOfHandle(spec: IPAMBlockSpec, handle: string): number[] {
   const ordinals: number[] = [];
-  for (let ordinal = 0; ordinal < spec.allocations.length; ordinal++) {
-    const id = attributesAt(spec, ordinal)?.handle_id;
+  const { allocations, attributes } = spec;
+  // No function is called for a free address: what a plugin calls 34 times starts the compiler's threads.
+  for (let ordinal = 0; ordinal < allocations.length; ordinal++) {
+    const index = allocations[ordinal];
+    if (index === null || index === undefined) continue;
+    const id = attributes[index]?.handle_id;
     if (id !== undefined && cleanHandle(id) === handle) ordinals.push(ordinal);
   }
   return ordinals;
@@ -81,8 +85,9 @@ function isUsable(spec: IPAMBlockSpec, ordinal: number): boolean {
 /** Whether nothing in the block is in use or cools down. */
 export function isEmpty(spec: IPAMBlockSpec): boolean {
   for (let ordinal = 0; ordinal < spec.allocations.length; ordinal++) {
-    if (!isAllocated(spec, ordinal)) continue;
-    if (attributesAt(spec, ordinal)?.handle_id?.toLowerCase() !== WINDOWS_RESERVED) return false;
+    const index = spec.allocations[ordinal];
+    if (index === null || index === undefined) continue;
+    if (spec.attributes[index]?.handle_id?.toLowerCase() !== WINDOWS_RESERVED) return false;
   }
   return true;
 }

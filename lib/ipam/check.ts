@@ -115,9 +115,16 @@ async function listReadable<R extends Resource>({ client }: Context, kind: Kind<
 }
 
 function unreadableFindings(hidden: Hidden): Finding[] {
-  return Object.values(hidden)
-    .flat()
-    .map(({ key, error }) => ({ kind: "unreadable", subject: key, message: error.message, detail: {} }));
+  const { IPAMHandle: handles, ...others } = hidden;
+  const about = ({ key, error }: Unreadable) => ({ kind: "unreadable" as const, subject: key, message: error.message });
+  // The blocks say all that a handle does, when all of them can be read.
+  const repair = hidden.IPAMBlock.length === 0 && { repair: "makes the handle anew from the blocks, or deletes it" };
+  return [
+    ...Object.values(others)
+      .flat()
+      .map((one) => ({ ...about(one), detail: {} })),
+    ...handles.map((one) => ({ ...about(one), ...repair, detail: { handle: String(one.ref.spec?.handleID) } })),
+  ];
 }
 
 /** Whether a finding may only be one because something cannot be read: it must not be repaired then, so it is not reported. */

@@ -19,7 +19,7 @@ export type IpamErrorCode =
   | "IPAM_INVALID"
   /** Settings that contradict each other. */
   | "IPAM_CONFIG"
-  /** A block contradicts itself; nothing is assigned from it until it is repaired. */
+  /** A block contradicts itself, or cannot be read; nothing is assigned from it until it is repaired. */
   | "IPAM_CORRUPT"
   /** The datastore has to be locked for this. */
   | "IPAM_NOT_LOCKED";

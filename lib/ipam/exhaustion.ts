@@ -1,6 +1,6 @@
 import { Node } from "../api/node.ts";
 import { DatastoreError } from "../datastore/index.ts";
-import { cidrSize, formatCidr } from "../ip/index.ts";
+import { cidrContains, cidrSize, formatCidr, tryParseCidr } from "../ip/index.ts";
 import { ownerText, parseOwner } from "./affinity.ts";
 import { freeCount, isAllocated } from "./block.ts";
 import type { Context } from "./context.ts";
@@ -47,6 +47,12 @@ function usage(work: Work, pool: Pool): string {
   const reserved = reservations.count(pool.cidr);
   const parts = [`${inUse} of ${cidrSize(pool.cidr)} addresses in use`];
   if (reserved > 0n) parts.push(`${reserved} reserved`);
+  let hidden = 0n;
+  for (const text of work.unreadable) {
+    const cidr = tryParseCidr(text);
+    if (cidr && cidrContains(pool.cidr, cidr)) hidden += cidrSize(cidr);
+  }
+  if (hidden > 0n) parts.push(`${hidden} in blocks that cannot be read`);
   if (elsewhere > 0 && config.strictAffinity)
     return `has ${elsewhere} free addresses, but in blocks of others, and strictAffinity is on (${parts.join(", ")})`;
   return `is full (${parts.join(", ")})`;

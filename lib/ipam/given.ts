@@ -106,7 +106,16 @@ function inUse(
 
 /** A block may not be made where one of another size lies, even when that does not hold the address. */
 async function refuseOverlap(ctx: Context, cidr: Cidr, address: string): Promise<void> {
-  const other = await findOverlap(ctx, cidr);
+  let hidden: Error | undefined;
+  const other = await findOverlap(ctx, cidr, (error) => {
+    hidden = error;
+  });
+  if (hidden)
+    throw new IpamError(
+      "IPAM_CORRUPT",
+      `${address} would need a block that shares addresses with block ${other}, which cannot be read: ${hidden.message}`,
+      { cause: hidden },
+    );
   if (other !== undefined)
     throw new IpamError(
       "IPAM_ADDRESS_IN_USE",

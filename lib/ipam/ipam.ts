@@ -11,6 +11,7 @@ export function createIpam(client: Client, options: IpamOptions = {}): Ipam {
   const owners = () => import("./owners.ts");
   return {
     autoAssign: (request) => autoAssign(ctx, request),
+    requireRoom: async (request) => (await import("./room.ts")).requireRoom(ctx, request),
     assignIp: async (request) => (await import("./given.ts")).assignIp(ctx, request),
     releaseByHandle: (handle, more) => releaseByHandle(ctx, handle, more),
     releaseAddresses: async (requests) => (await import("./release-addresses.ts")).releaseAddresses(ctx, requests),

@@ -1,4 +1,5 @@
 import type { IPAMBlock } from "../api/ipamblock.ts";
+import type { IPAMHandle } from "../api/ipamhandle.ts";
 import { offsetOf, parseCidr, tryParseAddress } from "../ip/index.ts";
 import {
   addressText,
@@ -10,20 +11,33 @@ import {
   ordinalsOfHandle,
   sequenceOf,
 } from "./block.ts";
-import type { Context } from "./context.ts";
+import { type Context, isUnreadable } from "./context.ts";
 import { IpamError } from "./errors.ts";
-import { cidrOf, findBlock, readAllPools, readBlock, readConfig, readHandle } from "./reads.ts";
+import { cidrOf, findBlock, listBlocks, readAllPools, readBlock, readConfig, readHandle } from "./reads.ts";
 import type { Allocation } from "./types.ts";
 
 /** See {@link Ipam.ipsByHandle}. */
 export async function ipsByHandle(ctx: Context, handleText: string): Promise<Allocation[]> {
   const id = cleanHandle(handleText);
-  const handle = await readHandle(ctx, id);
-  const cidrs = Object.keys(handle?.spec.block ?? {}).map(parseCidr);
-  const blocks = await Promise.all(cidrs.map((cidr) => readBlock(ctx, cidr)));
+  const blocks = await blocksOfHandle(ctx, id);
   return blocks.flatMap((block) =>
     block ? ordinalsOfHandle(block.spec, id).map((ordinal) => describeAllocation(block, ordinal)) : [],
   );
+}
+
+/** The blocks that a handle counts; all there are when it cannot be read, as it is only their index. Throws INVALID when a block cannot be read either. */
+async function blocksOfHandle(ctx: Context, id: string): Promise<(IPAMBlock | undefined)[]> {
+  let handle: IPAMHandle | undefined;
+  try {
+    handle = await readHandle(ctx, id);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    ctx.log.warning("a stored handle cannot be read; all blocks are", { handle: id, error: error.message });
+    return listBlocks(ctx, undefined, (_cidr, problem) => {
+      throw problem;
+    });
+  }
+  return Promise.all(Object.keys(handle?.spec.block ?? {}).map((cidr) => readBlock(ctx, parseCidr(cidr))));
 }
 
 /** See {@link Ipam.allocationOf}. */

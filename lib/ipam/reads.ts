@@ -112,24 +112,39 @@ export function readBlock({ client }: Context, cidr: Cidr): Promise<IPAMBlock | 
 }
 
 /**
- * All blocks of a family, or of both, that can be read; `passedOver` is told the CIDR of each of the others. Costs as much as
- * there are blocks.
+ * All blocks of a family, or of both, that can be read; `passedOver` is told the CIDR of each of the others, and why. Costs as
+ * much as there are blocks.
  */
-export function listBlocks(ctx: Context, version?: 4 | 6, passedOver?: (cidr: string) => void): Promise<IPAMBlock[]> {
+export function listBlocks(
+  ctx: Context,
+  version?: 4 | 6,
+  passedOver?: (cidr: string, error: Error) => void,
+): Promise<IPAMBlock[]> {
   const index: Index | undefined = version === undefined ? undefined : { ipVersion: version };
-  return listReadable(ctx, IPAMBlock, index, ({ ref }) => passedOver?.(String(ref.spec?.cidr)));
+  return listReadable(ctx, IPAMBlock, index, ({ ref, error }) => passedOver?.(String(ref.spec?.cidr), error));
 }
 
-/** A block of another size that shares addresses with `cidr`, from before the pool's block size was changed; one that cannot be read counts. */
-export async function findOverlap({ client }: Context, cidr: Cidr): Promise<string | undefined> {
+/**
+ * A block of another size that shares addresses with `cidr`, from before the pool's block size was changed; one that cannot be
+ * read counts, and `unread` is told why it cannot.
+ */
+export async function findOverlap(
+  { client }: Context,
+  cidr: Cidr,
+  unread?: (error: Error) => void,
+): Promise<string | undefined> {
   const own = formatCidr(cidr);
   const { items, unreadable } = await client.list(IPAMBlock, { overlapping: own });
-  const cidrs: unknown[] = [...items.map(({ spec }) => spec.cidr), ...unreadable.map(({ ref }) => ref.spec?.cidr)];
-  for (const other of cidrs) {
-    const parsed = tryParseCidr(String(other));
-    if (parsed && other !== own && cidrOverlaps(parsed, cidr)) return String(other);
-  }
-  return undefined;
+  const isOther = (text: unknown): boolean => {
+    const parsed = tryParseCidr(String(text));
+    return parsed !== undefined && text !== own && cidrOverlaps(parsed, cidr);
+  };
+  const found = items.find(({ spec }) => isOther(spec.cidr));
+  if (found) return found.spec.cidr;
+  const hidden = unreadable.find(({ ref }) => isOther(ref.spec?.cidr));
+  if (!hidden) return undefined;
+  unread?.(hidden.error);
+  return String(hidden.ref.spec?.cidr);
 }
 
 /** The CIDR of a block as numbers. */

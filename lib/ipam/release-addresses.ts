@@ -3,7 +3,7 @@ import { IPAMHandle, ipamHandleRef } from "../api/ipamhandle.ts";
 import type { Operation } from "../datastore/index.ts";
 import { type Address, formatAddress, offsetOf, parseCidr, tryParseAddress } from "../ip/index.ts";
 import { attributesAt, baseOf, cleanHandle, isAllocated, release, sequenceOf } from "./block.ts";
-import { type Context, commit, deleteOp, retrying, updateOp } from "./context.ts";
+import { type Context, commit, deleteOp, isUnreadable, retrying, updateOp } from "./context.ts";
 import { lowerHandle } from "./counts.ts";
 import { IpamError } from "./errors.ts";
 import { decrement, holdsNothing } from "./handle.ts";
@@ -19,18 +19,31 @@ export async function releaseAddresses(ctx: Context, requests: readonly ReleaseR
     return { request, address };
   });
   const [config, pools] = await Promise.all([readConfig(ctx, true), readAllPools(ctx)]);
-  const blocks = await Promise.all(parsed.map(({ address }) => findBlock(ctx, pools, address)));
   const outcomes = new Map<ReleaseRequest, ReleaseOutcome>();
+  const blocks = await Promise.all(
+    parsed.map(({ request, address }) =>
+      findBlock(ctx, pools, address).catch((error: unknown) => {
+        outcomes.set(request, unreadable(ctx, formatAddress(address), error));
+        return undefined;
+      }),
+    ),
+  );
   const byBlock = new Map<string, Wanted[]>();
   for (const [index, { request, address }] of parsed.entries()) {
     const block = blocks[index];
+    if (outcomes.has(request)) continue;
     if (!block) outcomes.set(request, { address: formatAddress(address), outcome: "not-allocated" });
     else byBlock.set(block.spec.cidr, [...(byBlock.get(block.spec.cidr) ?? []), { request, address }]);
   }
   const known = new Map(blocks.flatMap((block) => (block ? [[block.spec.cidr, block] as const] : [])));
   for (const [cidr, wanted] of byBlock) {
-    for (const [request, outcome] of await releaseFromBlock(ctx, config, cidr, wanted, known.get(cidr)))
-      outcomes.set(request, outcome);
+    try {
+      for (const [request, outcome] of await releaseFromBlock(ctx, config, cidr, wanted, known.get(cidr)))
+        outcomes.set(request, outcome);
+    } catch (error) {
+      // It became so since it was found.
+      for (const { request, address } of wanted) outcomes.set(request, unreadable(ctx, formatAddress(address), error));
+    }
   }
   return requests.map((request) => outcomes.get(request)!);
 }
@@ -38,6 +51,24 @@ export async function releaseAddresses(ctx: Context, requests: readonly ReleaseR
 interface Wanted {
   readonly request: ReleaseRequest;
   readonly address: Address;
+}
+
+/** What becomes of an address whose block cannot be read; any other error goes on. */
+function unreadable(ctx: Context, address: string, error: unknown): ReleaseOutcome {
+  if (!isUnreadable(error)) throw error;
+  ctx.log.warning("an address stays allocated until its block is mended", { address, error: error.message });
+  return { address, outcome: "unreadable", reason: error.message };
+}
+
+/** The handle of addresses that are released. One that cannot be read is left to repair: it is only the blocks' index. */
+async function readCounts(ctx: Context, id: string): Promise<IPAMHandle | undefined> {
+  try {
+    return await readHandle(ctx, id);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    ctx.log.warning("a stored handle cannot be read, and stays as it is", { handle: id, error: error.message });
+    return undefined;
+  }
 }
 
 /** Releases addresses of one block; the block is written before the handles' counts, where that is not one commit. */
@@ -53,7 +84,7 @@ async function releaseFromBlock(
     if (attempt > 0) block = await readBlock(ctx, parseCidr(cidr));
     const decided = decide(block, wanted);
     if (!block || decided.ordinals.length === 0) return decided.outcomes;
-    const handles = await Promise.all([...decided.counts.keys()].map((id) => readHandle(ctx, id)));
+    const handles = await Promise.all([...decided.counts.keys()].map((id) => readCounts(ctx, id)));
     release(block.spec, decided.ordinals, config.ipCooldownSeconds, ctx.now());
     const operations = [blockOperation(ctx, block)];
     if (ctx.client.capabilities.atomicBatch) {

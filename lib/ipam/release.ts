@@ -34,7 +34,13 @@ export async function releaseByHandle(
 ): Promise<Released> {
   const id = cleanHandle(handleText);
   if (id === "") throw new IpamError("IPAM_INVALID", "handle: must not be empty");
-  let handle = await readHandle(ctx, id);
+  let handle: IPAMHandle | undefined;
+  try {
+    handle = await readHandle(ctx, id);
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    return (await import("./release-unread.ts")).releaseByBlocks(ctx, id, error, options);
+  }
   const found = handle !== undefined;
   if (!found && !options.alsoWrite) return { addresses: [], found };
   const released = new Set<string>();

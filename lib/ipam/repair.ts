@@ -1,12 +1,13 @@
 import { IPAMBlock } from "../api/ipamblock.ts";
+import { IPAMHandle, ipamHandleRef } from "../api/ipamhandle.ts";
 import { parseCidr } from "../ip/index.ts";
-import { blockProblems, collectCooled, isEmpty, mendBlock } from "./block.ts";
+import { blockProblems, collectCooled, isEmpty, mendBlock, ordinalsOfHandle } from "./block.ts";
 import { check } from "./check.ts";
 import { claimBlock, releaseAffinity } from "./claim.ts";
-import { type Context, retrying } from "./context.ts";
+import { type Context, isRace, isUnreadable, retrying } from "./context.ts";
 import { recountHandle } from "./counts.ts";
 import { releaseOwner } from "./owners.ts";
-import { readBlock, readConfig } from "./reads.ts";
+import { listBlocks, readBlock, readConfig } from "./reads.ts";
 import { releaseAddresses } from "./release-addresses.ts";
 import type { Finding, IpamConfig, Owner, RepairOptions, RepairReport } from "./types.ts";
 
@@ -17,8 +18,9 @@ import type { Finding, IpamConfig, Owner, RepairOptions, RepairReport } from "./
 export async function repair(ctx: Context, options: RepairOptions = {}): Promise<RepairReport> {
   const config = await readConfig(ctx, true);
   const before = await check(ctx, { endpoints: options.unused ?? false });
-  const wanted = before.findings.filter(({ kind }) => isRepaired(kind, options));
+  const wanted = before.findings.filter((finding) => isRepaired(finding, options));
   for (const block of unique(wanted, "block-corrupt", ({ detail }) => detail.block)) await mend(ctx, config, block);
+  for (const handle of unique(wanted, "unreadable", ({ detail }) => detail.handle)) await remake(ctx, handle);
   await releaseFound(ctx, wanted);
   const gone = unique(wanted, "affinity-node-gone", ({ detail }) => detail.owner?.name);
   for (const name of gone) await releaseOwner(ctx, { type: "host", name });
@@ -39,7 +41,7 @@ export async function repair(ctx: Context, options: RepairOptions = {}): Promise
 const key = (finding: Finding): string =>
   [finding.kind, finding.subject, finding.detail.block, finding.detail.owner?.name, finding.detail.handle].join("|");
 
-function isRepaired(kind: Finding["kind"], options: RepairOptions): boolean {
+function isRepaired({ kind, repair: remedy }: Finding, options: RepairOptions): boolean {
   switch (kind) {
     case "node-gone":
     case "affinity-node-gone":
@@ -49,8 +51,9 @@ function isRepaired(kind: Finding["kind"], options: RepairOptions): boolean {
     case "outside-pools":
     case "blocks-overlap":
     case "not-allocated":
-    case "unreadable":
       return false;
+    case "unreadable":
+      return remedy !== undefined;
     default:
       return true;
   }
@@ -86,6 +89,29 @@ async function mend(ctx: Context, config: IpamConfig, cidr: string): Promise<voi
     block.spec.sequenceNumber += 1n;
     await ctx.client.update(IPAMBlock, block);
   });
+}
+
+/** Puts what the blocks say in the place of a handle that cannot be read. */
+async function remake(ctx: Context, id: string): Promise<void> {
+  const hidden: string[] = [];
+  const blocks = await listBlocks(ctx, undefined, (cidr) => void hidden.push(cidr));
+  // It may hold addresses there.
+  if (hidden.length > 0) return;
+  try {
+    await ctx.client.get(IPAMHandle, ipamHandleRef(id));
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+    // There is no revision to guard this by; nothing but another repair writes over what cannot be read.
+    await ctx.client.delete(IPAMHandle, ipamHandleRef(id)).catch((failure: unknown) => {
+      if (!isRace(failure)) throw failure;
+    });
+  }
+  const holding = blocks.filter(({ spec }) => ordinalsOfHandle(spec, id).length > 0);
+  await recountHandle(
+    ctx,
+    id,
+    holding.map(({ spec }) => spec.cidr),
+  );
 }
 
 /** Releases addresses of nodes that are gone and addresses that nothing uses, each only while it is the same allocation. */

@@ -3,6 +3,7 @@ import { BlockAffinity } from "../api/blockaffinity.ts";
 import { IPAMBlock } from "../api/ipamblock.ts";
 import { IPPool, newIPPool } from "../api/ippool.ts";
 import { API_VERSION } from "../api/meta.ts";
+import { NetworkPolicy } from "../api/networkpolicy.ts";
 import { Node } from "../api/node.ts";
 import { Tier } from "../api/tier.ts";
 import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
@@ -110,4 +111,32 @@ test("deleting a node takes its endpoints, addresses and blocks along, and nobod
 test("a built-in tier cannot be deleted", async () => {
   const client = memoryClient();
   await expect(deleteResource(client, Tier, { name: "default" })).rejects.toMatchObject({ code: "INVALID" });
+});
+
+test("a policy needs its tier, and keeps it", async () => {
+  const client = memoryClient();
+  const policy = (tier: string): NetworkPolicy => ({
+    apiVersion: API_VERSION,
+    kind: "NetworkPolicy",
+    metadata: { name: "web", namespace: "prod" },
+    spec: { tier, types: ["Ingress"] },
+  });
+  await expect(createResource(client, NetworkPolicy, policy("mine"))).rejects.toMatchObject({
+    code: "INVALID",
+    message: 'spec.tier: "mine": must be a tier that exists; create it first',
+  });
+  await createResource(client, Tier, {
+    apiVersion: API_VERSION,
+    kind: "Tier",
+    metadata: { name: "mine" },
+    spec: { order: 1, defaultAction: "Pass" },
+  });
+  const created = await createResource(client, NetworkPolicy, policy("mine"));
+  await expect(deleteResource(client, Tier, { name: "mine" })).rejects.toMatchObject({
+    code: "INVALID",
+    message: "the tier mine has policies in it, such as NetworkPolicy prod/web; delete or move them first",
+  });
+  await updateResource(client, NetworkPolicy, { ...created, spec: { ...created.spec, tier: "default" } });
+  await deleteResource(client, Tier, { name: "mine" });
+  expect(await client.get(Tier, { name: "mine" })).toBeUndefined();
 });

@@ -1,7 +1,9 @@
+import { GlobalNetworkPolicy } from "../api/globalnetworkpolicy.ts";
 import { IPAMBlock } from "../api/ipamblock.ts";
 import { IPPool } from "../api/ippool.ts";
 import type { Kind } from "../api/kind.ts";
-import type { Ref, Resource } from "../api/meta.ts";
+import { API_VERSION, type Ref, type Resource } from "../api/meta.ts";
+import { NetworkPolicy } from "../api/networkpolicy.ts";
 import { Node } from "../api/node.ts";
 import { checkUpdate } from "../api/resource.ts";
 import { describeProblem, type Problem } from "../api/schema.ts";
@@ -30,6 +32,7 @@ export async function createResource<R extends Resource>(client: Client, kind: K
     const { items } = await client.list(IPAMBlock, version === undefined ? undefined : { ipVersion: version });
     refuse(blockSizeProblems(pool, items));
   }
+  if (isPolicy(kind)) await requireTier(client, (resource.spec as { tier: string }).tier);
   return client.create(kind, resource);
 }
 
@@ -65,12 +68,35 @@ export async function deleteResource<R extends Resource>(
   options: DeleteOptions & ManageOptions = {},
 ): Promise<R> {
   const { sleep = wait, ...rest } = options;
-  if (isKind(kind, Tier) && isBuiltInTier(ref.name)) {
-    throw new DatastoreError("INVALID", `the tier ${ref.name} is built in and cannot be deleted`);
-  }
+  if (isKind(kind, Tier)) await requireEmpty(client, ref.name);
   if (isKind(kind, IPPool)) return client.delete(kind, ref, await retirePool(client, ref, rest, sleep));
   if (isKind(kind, Node)) await retireNode(client, ref.name);
   return client.delete(kind, ref, rest);
+}
+
+/** Kubernetes has a kind of the same name and plural. */
+const isPolicy = ({ kind, apiVersion }: { readonly kind: string; readonly apiVersion: string }): boolean =>
+  apiVersion === API_VERSION && (kind === NetworkPolicy.kind || kind === GlobalNetworkPolicy.kind);
+
+/** Policies are made in tiers that exist; the built-in ones always do, or will. */
+async function requireTier(client: Client, name: string): Promise<void> {
+  if (isBuiltInTier(name) || (await client.get(Tier, { name }))) return;
+  refuse([{ path: "spec.tier", value: name, message: "must be a tier that exists; create it first" }]);
+}
+
+/** A tier that policies are in stays: without it they would not apply. */
+async function requireEmpty(client: Client, name: string): Promise<void> {
+  if (isBuiltInTier(name)) return; // the deletion is refused, in the kind's own words
+  for (const kind of [NetworkPolicy, GlobalNetworkPolicy] as unknown as Kind<NetworkPolicy>[]) {
+    const policy = (await client.list(kind)).items.find(({ spec }) => spec.tier === name);
+    if (!policy) continue;
+    const { namespace, name: own } = policy.metadata;
+    const which = `${kind.kind} ${namespace === undefined ? own : `${namespace}/${own}`}`;
+    throw new DatastoreError(
+      "INVALID",
+      `the tier ${name} has policies in it, such as ${which}; delete or move them first`,
+    );
+  }
 }
 
 /** How long an allocation that has read the pool as enabled may take to be written (libcalico-go/lib/clientv3/ippool.go). */
@@ -111,7 +137,12 @@ async function retireNode(client: Client, name: string): Promise<void> {
     node?.spec.wireguard?.interfaceIPv6Address,
   ].flatMap((text) => (text ? (text.split("/", 1)[0] ?? []) : []));
   const requests = addresses.filter((text) => tryParseAddress(text)).map((address) => ({ address }));
-  if (requests.length > 0) await ipam.releaseAddresses(requests);
+  const outcomes = requests.length > 0 ? await ipam.releaseAddresses(requests) : [];
+  // The endpoints are what still tells of these addresses.
+  for (const { outcome, address, reason } of outcomes) {
+    if (outcome === "unreadable")
+      throw new DatastoreError("INVALID", `the address ${address} of node ${name} cannot be released: ${reason}`);
+  }
   for (const { metadata } of endpoints) {
     const { name: endpoint, namespace } = metadata;
     await client.delete(WorkloadEndpoint, { name: endpoint, ...(namespace ? { namespace } : {}) }).catch(unlessGone);

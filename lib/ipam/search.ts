@@ -18,6 +18,11 @@ const PROBES = [4, 16, 64, 128] as const;
  * so that the cost does not grow with the number of blocks until nearly all are taken.
  */
 export async function findClaimable(work: Work, family: Family): Promise<Cidr | undefined> {
+  return (await findPlace(work, family)) ?? reclaim(work, family);
+}
+
+/** The first part of {@link findClaimable}, which writes nothing: a place for a new block, or a block of the owner's with room. */
+export async function findPlace(work: Work, family: Family): Promise<Cidr | undefined> {
   for (const pool of family.pools) {
     const start = startIndex(pool, work.owner.name, work.ctx.random);
     const walk = candidates(pool, start, work.reservations);
@@ -34,7 +39,7 @@ export async function findClaimable(work: Work, family: Family): Promise<Cidr | 
       if (found) return found;
     }
   }
-  return reclaim(work, family);
+  return undefined;
 }
 
 /** All blocks of the family's pools, beginning at the owner's start in each: where to borrow. */
@@ -90,12 +95,11 @@ async function isCovered(work: Work, family: Family, cidr: Cidr): Promise<boolea
  * would run out while most of their addresses are free, because the blocks stay with nodes that do not use them.
  */
 async function reclaim(work: Work, family: Family): Promise<Cidr | undefined> {
-  const { ctx, config, owner, reservations } = work;
+  const { ctx, config } = work;
   for (const block of await listing(work, family)) {
+    if (!isReclaimable(work, block)) continue;
     const { spec } = block;
     const cidr = cidrOf(block);
-    if (spec.affinity === ownerText(owner) || !isEmpty(spec) || freeCount(spec, cidr, reservations) === 0) continue;
-    if (!isOldEnough(spec.affinityClaimTime, ctx.now())) continue;
     const other = parseOwner(spec.affinity);
     // The sequence number makes sure that it is the block that was seen empty, and not one made since by another who reclaims.
     let mine: boolean;
@@ -115,6 +119,13 @@ async function reclaim(work: Work, family: Family): Promise<Cidr | undefined> {
     return cidr;
   }
   return undefined;
+}
+
+/** Whether a block may be taken from its owner. */
+export function isReclaimable({ ctx, owner, reservations }: Work, block: IPAMBlock): boolean {
+  const { spec } = block;
+  if (spec.affinity === ownerText(owner) || !isEmpty(spec)) return false;
+  return freeCount(spec, cidrOf(block), reservations) > 0 && isOldEnough(spec.affinityClaimTime, ctx.now());
 }
 
 function take<T>(items: Iterator<T>, count: number): T[] {

@@ -55,6 +55,12 @@ export interface AutoAssignRequest {
   readonly alsoWrite?: AlsoWrite;
 }
 
+/** What {@link Ipam.requireRoom} is asked: as {@link AutoAssignRequest}. */
+export type RoomRequest = Pick<
+  AutoAssignRequest,
+  "num4" | "num6" | "host" | "use" | "pools4" | "pools6" | "namespaceLabels" | "maxBlocksPerHost"
+>;
+
 /** All that was asked for: a request is granted as a whole or not at all. */
 export interface Assigned {
   readonly v4: readonly AssignedAddress[];
@@ -108,9 +114,10 @@ export interface ReleaseOutcome {
   readonly address: string;
   /**
    * `released`; `not-allocated`: it was free already, or cools down; `refused`: somebody else's by now, because handle
-   * or sequence number differ: read again and decide anew.
+   * or sequence number differ: read again and decide anew; `unreadable`: its block cannot be read, so it stays as it is,
+   * and `reason` names the block.
    */
-  readonly outcome: "released" | "not-allocated" | "refused";
+  readonly outcome: "released" | "not-allocated" | "refused" | "unreadable";
   readonly reason?: string;
 }
 
@@ -164,6 +171,8 @@ export interface BlockUtilisation extends Utilisation {
   readonly affinity?: string;
   /** Allocated to another node than the one the block is affine to. */
   readonly borrowed: number;
+  /** The stored block cannot be read: all of its addresses count as in use. */
+  readonly unreadable?: true;
 }
 
 export interface PoolUtilisation extends Utilisation {
@@ -176,6 +185,14 @@ export interface UtilisationReport {
   readonly pools: readonly PoolUtilisation[];
   /** Blocks that no pool contains. */
   readonly orphans: readonly BlockUtilisation[];
+  /** Blocks that cannot be read, and why; they count as in use. */
+  readonly unreadable: readonly UnreadableBlock[];
+}
+
+export interface UnreadableBlock {
+  readonly cidr: string;
+  /** Names the stored key and what is wrong with it. */
+  readonly problem: string;
 }
 
 /** One thing that is not as it should be. */
@@ -265,6 +282,11 @@ export interface SplitResult {
 export interface Ipam {
   /** Assigns addresses of the host's own blocks, then of a new block, of a reclaimed one, and of others' blocks. */
   autoAssign(request: AutoAssignRequest): Promise<Assigned>;
+  /**
+   * Whether a host could be given an address of each family of which any are asked for, as things are: throws what autoAssign would. Writes
+   * nothing, and costs little unless the pools are nearly full.
+   */
+  requireRoom(request: RoomRequest): Promise<void>;
   /** Assigns one given address; claims its block for the host when nobody has it. */
   assignIp(request: AssignIpRequest): Promise<AssignedAddress>;
   /** Releases all that a handle holds, and the handle. A handle that does not exist is no error. */

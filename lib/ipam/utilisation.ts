@@ -1,5 +1,5 @@
 import type { IPAMBlock } from "../api/ipamblock.ts";
-import { type Cidr, cidrOverlaps, cidrSize, formatCidr, tryParseCidr } from "../ip/index.ts";
+import { type Cidr, cidrOverlaps, cidrSize, formatCidr, parseCidr, tryParseCidr } from "../ip/index.ts";
 import { parseOwner } from "./affinity.ts";
 import { attributesAt, collectCooled, freeCount, isAllocated } from "./block.ts";
 import type { Context } from "./context.ts";
@@ -7,21 +7,30 @@ import { IpamError } from "./errors.ts";
 import type { Pool } from "./pools.ts";
 import { cidrOf, listBlocks, readAllPools, readAllReservations, readConfig } from "./reads.ts";
 import type { Reservations } from "./reservations.ts";
-import type { BlockUtilisation, PoolUtilisation, UtilisationReport } from "./types.ts";
+import type { BlockUtilisation, PoolUtilisation, UnreadableBlock, UtilisationReport } from "./types.ts";
+
+/** A block and its place. One that cannot be read is somebody's all the same. */
+interface Placed {
+  readonly block: IPAMBlock | "unreadable";
+  readonly cidr: Cidr;
+}
 
 /** See {@link Ipam.utilisation}. */
 export async function utilisation(ctx: Context, wanted: readonly string[] = []): Promise<UtilisationReport> {
+  const hidden: UnreadableBlock[] = [];
   const [config, allPools, reservations, blocks] = await Promise.all([
     readConfig(ctx),
     readAllPools(ctx),
     readAllReservations(ctx),
-    listBlocks(ctx),
+    listBlocks(ctx, undefined, (cidr, { message }) => void hidden.push({ cidr, problem: message })),
   ]);
   for (const block of blocks) collectCooled(block.spec, config.ipCooldownSeconds, ctx.now());
   const pools = wanted.length === 0 ? allPools : wanted.map((text) => namedPool(allPools, text));
-  const sorted = blocks
-    .map((block) => ({ block, cidr: cidrOf(block) }))
-    .sort((a, b) => a.cidr.version - b.cidr.version || (a.cidr.base < b.cidr.base ? -1 : 1));
+  const placed: Placed[] = [
+    ...blocks.map((block) => ({ block, cidr: cidrOf(block) })),
+    ...hidden.map(({ cidr }) => ({ block: "unreadable" as const, cidr: parseCidr(cidr) })),
+  ];
+  const sorted = placed.sort((a, b) => a.cidr.version - b.cidr.version || (a.cidr.base < b.cidr.base ? -1 : 1));
   const ofPool = (pool: Pool) => sorted.filter(({ cidr }) => cidrOverlaps(pool.cidr, cidr));
   return {
     pools: pools.map((pool) => poolUse(pool, ofPool(pool), reservations)),
@@ -30,7 +39,10 @@ export async function utilisation(ctx: Context, wanted: readonly string[] = []):
         ? []
         : sorted
             .filter(({ cidr }) => !allPools.some((pool) => cidrOverlaps(pool.cidr, cidr)))
-            .map(({ block, cidr }) => blockUse(block, cidr, reservations)),
+            .map((one) => blockUse(one, reservations)),
+    unreadable: hidden.filter(
+      ({ cidr }) => wanted.length === 0 || pools.some((pool) => cidrOverlaps(pool.cidr, parseCidr(cidr))),
+    ),
   };
 }
 
@@ -43,12 +55,8 @@ function namedPool(pools: readonly Pool[], text: string): Pool {
 }
 
 /** The counts of a pool cover all of it, also what no block covers yet: a reservation there is unassignable as well. */
-function poolUse(
-  pool: Pool,
-  blocks: readonly { block: IPAMBlock; cidr: Cidr }[],
-  reservations: Reservations,
-): PoolUtilisation {
-  const used = blocks.map(({ block, cidr }) => blockUse(block, cidr, reservations));
+function poolUse(pool: Pool, blocks: readonly Placed[], reservations: Reservations): PoolUtilisation {
+  const used = blocks.map((one) => blockUse(one, reservations));
   const capacity = cidrSize(pool.cidr);
   const covered = reservations.plus(blocks.map(({ cidr }) => cidr)).count(pool.cidr);
   return {
@@ -62,7 +70,20 @@ function poolUse(
   };
 }
 
-function blockUse({ spec }: IPAMBlock, cidr: Cidr, reservations: Reservations): BlockUtilisation {
+function blockUse({ block, cidr }: Placed, reservations: Reservations): BlockUtilisation {
+  const [capacity, reserved] = [cidrSize(cidr), reservations.count(cidr)];
+  if (block === "unreadable") {
+    return {
+      cidr: formatCidr(cidr),
+      unreadable: true,
+      borrowed: 0,
+      capacity,
+      inUse: capacity,
+      reserved,
+      available: 0n,
+    };
+  }
+  const { spec } = block;
   const owner = parseOwner(spec.affinity);
   let inUse = 0;
   let borrowed = 0;
@@ -76,9 +97,9 @@ function blockUse({ spec }: IPAMBlock, cidr: Cidr, reservations: Reservations): 
     cidr: spec.cidr,
     ...(spec.affinity === undefined ? {} : { affinity: spec.affinity }),
     borrowed,
-    capacity: cidrSize(cidr),
+    capacity,
     inUse: BigInt(inUse),
-    reserved: reservations.count(cidr),
+    reserved,
     available: BigInt(freeCount(spec, cidr, reservations)),
   };
 }

@@ -65,12 +65,12 @@ async function everything(client: Client) {
     client.list(Node),
     client.list(WorkloadEndpoint),
   ]);
-  // Addresses of an endpoint that is passed over would look leaked, and be released.
-  for (const { unreadable } of [blocks, handles, pools, nodes, endpoints])
-    for (const { error } of unreadable) throw error;
+  // Addresses of an endpoint that is passed over would look leaked, and be released. A handle is only the blocks' index.
+  for (const { unreadable } of [blocks, pools, nodes, endpoints]) for (const { error } of unreadable) throw error;
   return {
     blocks: blocks.items,
     handles: handles.items,
+    unreadableHandles: handles.unreadable.map(({ ref }) => String(ref.spec?.handleID)),
     pools: pools.items,
     nodes: nodes.items,
     endpoints: endpoints.items,

@@ -4,7 +4,13 @@ import { IPAMHandle } from "../../../lib/api/ipamhandle.ts";
 import { type Call, CliError, type Command, toJson, UsageError } from "../../../lib/cli/index.ts";
 import { type Client, DatastoreError } from "../../../lib/datastore/index.ts";
 import { formatAddress } from "../../../lib/ip/index.ts";
-import { createIpam, type HandleInfo, ipamAdmin, type ReleaseRequest } from "../../../lib/ipam/index.ts";
+import {
+  createIpam,
+  type HandleInfo,
+  ipamAdmin,
+  type ReleaseOutcome,
+  type ReleaseRequest,
+} from "../../../lib/ipam/index.ts";
 import { VERSION } from "../../../lib/telemetry/index.ts";
 import { CONFIG_OPTION, withClient } from "../../calicoctl/connect.ts";
 import { addressOption } from "./address.ts";
@@ -52,10 +58,17 @@ export const release: Command = {
 async function releaseAddress({ io }: Call, client: Client, address: string, json: boolean): Promise<void> {
   const [result] = await createIpam(client).releaseAddresses([{ address }]);
   if (result?.outcome === "not-allocated") throw new CliError("NOT_ASSIGNED", `IP address ${address} is not assigned`);
+  if (result?.outcome === "unreadable") {
+    throw new CliError("UNREADABLE", unreadable(result));
+  }
   if (result?.outcome === "refused") {
     throw new CliError("REFUSED", `IP address ${address} was not released: ${result.reason ?? "it changed meanwhile"}`);
   }
   io.stdout.write(json ? toJson({ released: [address] }) : `Successfully released IP address ${address}\n`);
+}
+
+function unreadable({ address, reason }: ReleaseOutcome): string {
+  return `IP address ${address} was not released, its block cannot be read: ${reason}`;
 }
 
 async function releaseReports(call: Call, client: Client, paths: readonly string[], json: boolean): Promise<void> {
@@ -71,10 +84,12 @@ async function releaseReports(call: Call, client: Client, paths: readonly string
   for (const warning of warnings) (json ? io.stderr : io.stdout).write(`WARNING: ${warning}\n`);
 
   const leaks = leaksIn(reports.map(({ report }) => report));
-  const addresses = await releaseAll(client, leaks.addresses, say);
+  const { unread, ...counts } = await releaseAll(client, leaks.addresses, say);
   const handles = await deleteHandles(client, leaks.handles, say);
+  const addresses = unread.length > 0 ? { ...counts, unreadable: unread.length } : counts;
   if (json) io.stdout.write(toJson({ addresses, handles }));
   else io.stdout.write("You may now unlock the data store.\n");
+  if (unread.length > 0) throw new CliError("UNREADABLE", unread.join("\n"));
 }
 
 interface Counts {
@@ -87,10 +102,10 @@ async function releaseAll(
   client: Client,
   requests: readonly ReleaseRequest[],
   say: (text: string) => void,
-): Promise<Counts> {
+): Promise<Counts & { readonly unread: readonly string[] }> {
   if (requests.length === 0) {
     say("Report didn't contain any leaked IPs to clean up.");
-    return { released: 0, skipped: 0 };
+    return { released: 0, skipped: 0, unread: [] };
   }
   say(`Releasing ${requests.length} old IPs...`);
   const outcomes = await createIpam(client).releaseAddresses(requests);
@@ -99,7 +114,8 @@ async function releaseAll(
   if (released > 0) say(`Released ${released} IPs successfully`);
   if (free > 0) say(`${free} addresses marked as leaked in the report had already been cleaned up.`);
   if (refused > 0) say(`${refused} addresses were left alone, because they are assigned to somebody else by now.`);
-  return { released, skipped: free + refused };
+  const unread = outcomes.flatMap((one) => (one.outcome === "unreadable" ? [unreadable(one)] : []));
+  return { released, skipped: free + refused, unread };
 }
 
 async function deleteHandles(

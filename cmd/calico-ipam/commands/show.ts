@@ -8,6 +8,7 @@ import {
   createIpam,
   type IpamConfig,
   ipamAdmin,
+  type UnreadableBlock,
   type UtilisationReport,
 } from "../../../lib/ipam/index.ts";
 import { CONFIG_OPTION, withClient } from "../../calicoctl/connect.ts";
@@ -21,7 +22,8 @@ export const show: Command = {
     "Show how full the IP pools are. The flags go deeper: into one address, the blocks of\n" +
     "each pool, addresses that are borrowed from other nodes' blocks, or the settings.\n\n" +
     "An address that was allocated before it was reserved counts as both; IPS FREE counts\n" +
-    "those that are neither, which is what can still be assigned.",
+    "those that are neither, which is what can still be assigned. A block that cannot be read\n" +
+    "counts as in use, and is named below the table.",
   options: {
     ...CONFIG_OPTION,
     ...JSON_OPTION,
@@ -52,12 +54,21 @@ export const show: Command = {
 async function showUsage({ args, env, io }: Call, client: Client, json: boolean): Promise<void> {
   const report = await createIpam(client).utilisation();
   const blocks = args.flag("show-blocks");
+  const { unreadable } = report;
   if (json) {
     const pools = report.pools.map(({ blocks: inside, ...pool }) => (blocks ? { ...pool, blocks: inside } : pool));
-    io.stdout.write(toJson(blocks ? { pools, orphans: report.orphans } : { pools }));
+    io.stdout.write(toJson(blocks ? { pools, orphans: report.orphans, unreadable } : { pools, unreadable }));
     return;
   }
   io.stdout.write(usageTable(usageRows(report, blocks), styleFor(io.stdout, env)));
+  io.stdout.write(unreadableText(unreadable, "all of whose addresses are counted as in use"));
+}
+
+/** What a table cannot say of blocks that cannot be read; nothing when there are none. `what` says what that means for the table. */
+function unreadableText(blocks: readonly UnreadableBlock[], what: string): string {
+  if (blocks.length === 0) return "";
+  const lines = blocks.map(({ cidr, problem }) => `  ${cidr}: ${problem}\n`);
+  return `\nWARNING: blocks that cannot be read, ${what}: ${blocks.length}\n${lines.join("")}`;
 }
 
 /** A row a pool, its blocks after it when asked for, and last the blocks that no pool contains. */
@@ -104,10 +115,14 @@ function allocationText(allocation: Allocation): string {
 }
 
 async function showBorrowed({ env, io }: Call, client: Client, json: boolean): Promise<void> {
-  const { items } = await client.list(IPAMBlock);
+  const { items, ...list } = await client.list(IPAMBlock);
+  const unreadable = list.unreadable.map(({ ref, error }) => ({
+    cidr: String(ref.spec?.cidr),
+    problem: error.message,
+  }));
   const { borrowed, unclassified } = (await ipamAdmin()).borrowedAddresses(items);
   if (json) {
-    io.stdout.write(toJson({ borrowed, unclassified }));
+    io.stdout.write(toJson({ borrowed, unclassified, unreadable }));
     return;
   }
   io.stdout.write(
@@ -117,6 +132,7 @@ async function showBorrowed({ env, io }: Call, client: Client, json: boolean): P
       heading: styleFor(io.stdout, env).bold,
     }),
   );
+  io.stdout.write(unreadableText(unreadable, "whose borrowed addresses are not listed"));
   if (unclassified > 0) {
     io.stdout.write(
       `\nNote: found ${unclassified} IP allocations without an explicit node association. Unable to determine if they are borrowed.\n`,
