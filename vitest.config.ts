@@ -1,7 +1,10 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
 
-// Two projects: `unit` needs nothing but the checkout (parts that need root or a server say so by name and skip);
-// `conformance` drives the built executables in dist/ against real peers and kernels.
+const againstAnApiServer = ["**/*.apiserver.test.ts", "conformance/kubernetes/**/*.test.ts"];
+
+// Three projects: `unit` needs nothing but the checkout (parts that need root or a server say so by name and skip);
+// `conformance` drives the built executables in dist/ against real peers and kernels; `kubernetes` is what needs a
+// kube-apiserver, which scripts/setup-kubernetes builds: npm run conformance:kubernetes.
 export default defineConfig({
   test: {
     pool: "forks",
@@ -10,6 +13,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["lib/**/*.test.ts", "cmd/**/*.test.ts", "scripts/**/*.test.ts"],
+          exclude: [...configDefaults.exclude, ...againstAnApiServer],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -18,6 +22,16 @@ export default defineConfig({
         test: {
           name: "conformance",
           include: ["conformance/**/*.test.ts"],
+          exclude: [...configDefaults.exclude, ...againstAnApiServer],
+          testTimeout: 300_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "kubernetes",
+          include: againstAnApiServer,
           testTimeout: 300_000,
           hookTimeout: 120_000,
           fileParallelism: false,

@@ -1,6 +1,7 @@
 /** Who takes part in `bench:cni`: ways to give a pod an interface and to take it away, all as processes a runtime starts. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type ApiServer, summarise } from "../lib/kubernetes/testing/index.ts";
 
 export interface Command {
   readonly argv: readonly string[];
@@ -10,6 +11,11 @@ export interface Command {
 
 export interface Contestant {
   readonly name: string;
+  /** What is there before a runtime asks for a network, and after it is gone: not measured. */
+  prepare?(pods: readonly Pod[]): Promise<void>;
+  tidy?(pods: readonly Pod[]): Promise<void>;
+  /** Requests and writes that a server has counted of this contestant so far. */
+  counted?(): Promise<{ readonly requests: number; readonly writes: number }>;
   /** Commands run one after the other; their times add up. */
   add(pod: Pod): readonly Command[];
   del(pod: Pod): readonly Command[];
@@ -42,6 +48,55 @@ export function plugin(name: string, executable: string, cniPath: string, config
     },
   ];
   return { name, add: (pod) => call("ADD", pod), del: (pod) => call("DEL", pod) };
+}
+
+/** The plugin with an API server for its datastore, and upstream's role; the pods are objects there, on the one node. */
+export function kubernetesPlugin(
+  mode: "v1" | "v3",
+  server: ApiServer,
+  executable: string,
+  cniPath: string,
+): Contestant {
+  const node = "bench-node";
+  const name = (pod: Pod) => `pod-${pod.id}`;
+  const path = "/api/v1/namespaces/default/pods";
+  const config = {
+    cniVersion: "1.0.0",
+    name: `bench-kubernetes-${mode}`,
+    type: "calico",
+    nodename: node,
+    nodename_file_optional: true,
+    log_level: "warning",
+    datastore_type: "kubernetes",
+    kubernetes: { kubeconfig: server.kubeconfig("cni") },
+    policy: { type: "k8s" },
+    ipam: { type: "calico-ipam" },
+  };
+  const base = plugin(`calico, kubernetes ${mode}`, executable, cniPath, config);
+  const withArgs = (commands: readonly Command[], pod: Pod): Command[] =>
+    commands.map((command) => ({
+      ...command,
+      env: {
+        ...command.env,
+        CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${name(pod)};K8S_POD_INFRA_CONTAINER_ID=${containerId(pod)}`,
+      },
+    }));
+  return {
+    name: base.name,
+    add: (pod) => withArgs(base.add(pod), pod),
+    del: (pod) => withArgs(base.del(pod), pod),
+    async prepare(pods) {
+      for (const pod of pods)
+        await server.request("POST", path, {
+          metadata: { name: name(pod) },
+          spec: { nodeName: node, containers: [{ name: "c", image: "none" }] },
+        });
+    },
+    async tidy(pods) {
+      for (const pod of pods) await server.request("DELETE", `${path}/${name(pod)}`, { gracePeriodSeconds: 0 });
+    },
+    counted: async () => summarise((await server.audit()).filter(({ user }) => user.endsWith(":calico-cni-plugin"))),
+  };
 }
 
 /** What the kernel's part alone costs: the same objects made by two `ip -batch` calls and removed by one `ip link del`. */

@@ -9,17 +9,20 @@ What it is called by decides what it does:
 
 The same under one name:
   calico install [--bin-dir DIR]   put calico and calico-ipam into a CNI bin directory (/opt/cni/bin)
+  calico crds [--group v1|v3]      print what a Kubernetes cluster needs to hold Calico's resources
   calico ipam ...                  calico-ipam
   calico ctl ...                   calicoctl
   calico version
 `;
 
-/** `calico` itself: help, version and install. */
+/** `calico` itself: help, version, install and crds. */
 export async function main(args: readonly string[]): Promise<number> {
   const [verb, ...rest] = args;
   switch (verb) {
     case "install":
       return (await import("./install.ts")).main(rest);
+    case "crds":
+      return (await import("./crds.ts")).main(rest);
     case "version":
     case "--version":
       process.stdout.write(`${VERSION}\n`);

@@ -1,8 +1,12 @@
 /**
  * The one executable. Which program runs is decided as upstream's multi-call `calico` decides it: by the name it was
- * called by, by CNI_COMMAND, or by the first argument. Each program is a chunk of its own that only its import() reads.
+ * called by, by CNI_COMMAND, or by the first argument. The command lines are chunks that only their import() reads. The plugins,
+ * which start for every pod, are not: each chunk between here and a verb's code costs a new process a little.
  */
+import * as cni from "../calico-cni/main.ts";
+import * as ipamPlugin from "../calico-ipam/plugin.ts";
 import { chooseProgram } from "./choose.ts";
+import * as calico from "./help.ts";
 
 const { program, args } = chooseProgram(
   process.argv0.slice(process.argv0.lastIndexOf("/") + 1),
@@ -12,10 +16,10 @@ const { program, args } = chooseProgram(
 
 switch (program) {
   case "calico-cni":
-    process.exitCode = await (await import("../calico-cni/main.ts")).main(args, process.env);
+    process.exitCode = await cni.main(args, process.env);
     break;
   case "calico-ipam-plugin":
-    process.exitCode = await (await import("../calico-ipam/plugin.ts")).main(args, process.env);
+    process.exitCode = await ipamPlugin.main(args, process.env);
     break;
   case "calico-ipam":
     process.exitCode = await (await import("../calico-ipam/main.ts")).main(args, process.env);
@@ -24,5 +28,5 @@ switch (program) {
     process.exitCode = await (await import("../calicoctl/main.ts")).main(args, process.env);
     break;
   default:
-    process.exitCode = await (await import("./help.ts")).main(args);
+    process.exitCode = await calico.main(args);
 }

@@ -306,7 +306,9 @@ describe("what is typed wrongly", () => {
     const wrong = file(`${HEAD}kind: CalicoAPIConfig\nspec:\n  datastoreType: zookeeper\n`, "cfg");
     const second = memoryIo();
     expect(await main(["get", "ippools", "-c", wrong], {}, second)).toBe(1);
-    expect(second.err()).toBe(`${wrong}: spec.datastoreType: "zookeeper": must be "sqlite" or "etcdv3"\n`);
+    expect(second.err()).toBe(
+      `${wrong}: spec.datastoreType: "zookeeper": must be "sqlite", "etcdv3" or "kubernetes"\n`,
+    );
     const down = runner("  datastoreType: etcdv3\n  etcdEndpoints: http://127.0.0.1:1\n");
     expect((await down("get ippools")).err).toMatch(/^etcd http:\/\/127\.0\.0\.1:1: cannot be reached/);
   });
@@ -316,7 +318,9 @@ describe("what is typed wrongly", () => {
     async () => {
       const io = memoryIo();
       expect(await main(["get", "ippools"], { DATASTORE_TYPE: "kubernetes" }, io)).toBe(1);
-      expect(io.err()).toMatch(/^DATASTORE_TYPE: "kubernetes"/);
+      expect(io.err()).toMatch(
+        /^the datastore is Kubernetes, but no API server is named: set KUBECONFIG or K8S_API_ENDPOINT/,
+      );
     },
   );
 });

@@ -68,7 +68,7 @@ async function update(client: Client, job: Job, resource: Resource): Promise<Res
       );
     }
     try {
-      return await (await ipamAdmin()).updateResource(client, job.kind, merged(existing, resource));
+      return await (await ipamAdmin()).updateResource(client, job.kind, merged(job.kind, existing, resource));
     } catch (error) {
       const conflict = error instanceof DatastoreError && error.code === "CONFLICT";
       if (!conflict || wanted || attempt === ATTEMPTS) throw error;
@@ -144,23 +144,39 @@ function unsupported(verb: string, job: Job): ResourceError {
 
 /** For a creation only what a person may say of the metadata counts; the datastore fills in the rest. */
 function fresh(resource: Resource, job: Job): Resource {
-  const { name, labels, annotations } = resource.metadata;
   const metadata: ObjectMeta = {
-    name,
+    name: resource.metadata.name,
     ...(job.namespace === undefined ? {} : { namespace: job.namespace }),
-    ...(labels ? { labels } : {}),
-    ...(annotations ? { annotations } : {}),
+    ...said(job.kind, resource),
   };
   return { ...resource, metadata };
 }
 
-/** For an update the stored metadata stays, but for labels and annotations. */
-function merged(existing: Resource, resource: Resource): Resource {
-  const { labels, annotations } = resource.metadata;
-  const { labels: _labels, annotations: _annotations, ...kept } = existing.metadata;
-  const metadata: ObjectMeta = { ...kept, ...(labels ? { labels } : {}), ...(annotations ? { annotations } : {}) };
+/** For an update the stored metadata stays, but for what a person may say of it. */
+function merged(kind: Kind, existing: Resource, resource: Resource): Resource {
+  const kept: Partial<Record<string, unknown>> = { ...existing.metadata };
+  for (const field of Object.keys(said(kind, existing))) delete kept[field];
+  const metadata = { ...kept, ...said(kind, resource) } as ObjectMeta;
   const status = resource.status ?? existing.status;
   return { ...resource, metadata, ...(status === undefined ? {} : { status }) };
+}
+
+/** The metadata that people write: labels and annotations, and in Kubernetes' own kinds all that an API server does not. */
+function said({ verbatim }: Kind, { metadata }: Resource): Partial<ObjectMeta> {
+  const { labels, annotations } = metadata;
+  if (!verbatim) return { ...(labels ? { labels } : {}), ...(annotations ? { annotations } : {}) };
+  const {
+    name: _name,
+    namespace: _namespace,
+    uid: _uid,
+    resourceVersion: _resourceVersion,
+    generation: _generation,
+    creationTimestamp: _creationTimestamp,
+    deletionTimestamp: _deletionTimestamp,
+    deletionGracePeriodSeconds: _deletionGracePeriodSeconds,
+    ...others
+  } = metadata;
+  return others;
 }
 
 /** Says what the datastore answered in upstream's words, which scripts look for. */
@@ -178,7 +194,8 @@ async function translated<T>(job: Job, work: () => Promise<T>): Promise<T> {
       case "CONFLICT":
         throw fail("CONFLICT", `update conflict: ${nameOf(job)}: it was changed by somebody else meanwhile`);
       case "INVALID":
-        throw fail("INVALID", error.message);
+      case "UNSUPPORTED":
+        throw fail(error.code, error.message);
       default:
         throw error;
     }

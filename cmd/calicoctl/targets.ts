@@ -1,6 +1,6 @@
 import type { Kind } from "../../lib/api/kind.ts";
 import type { Resource } from "../../lib/api/meta.ts";
-import { KINDS, parseResource } from "../../lib/api/registry.ts";
+import { ALL_KINDS, parseResource } from "../../lib/api/registry.ts";
 import { describeProblem } from "../../lib/api/schema.ts";
 import {
   type Args,
@@ -81,7 +81,7 @@ function targetOf(document: Document): Target {
       typeof kindName === "string"
         ? didYouMean(
             kindName,
-            KINDS.map((kind) => kind.kind),
+            ALL_KINDS.map((kind) => kind.kind),
           )
         : "";
     throw refuse(`${parsed.problems.map(describeProblem).join("; ")}${near}`);
@@ -134,7 +134,9 @@ export function namespaceOf(
   return own ?? given ?? "default";
 }
 
-/** Upstream's way to name a resource in messages: `IPPool(a)`, `WorkloadEndpoint(ns/name)`. */
+/** Upstream's way to name a resource in messages: `IPPool(a)`, `WorkloadEndpoint(ns/name)`, `NetworkPolicy.networking.k8s.io(ns/name)`. */
 export function identify(kind: Kind, name: string, namespace: string | undefined): string {
-  return `${kind.kind}(${namespace === undefined ? name : `${namespace}/${name}`})`;
+  const isShared = kind.verbatim && ALL_KINDS.some((other) => other !== kind && other.kind === kind.kind);
+  const group = isShared ? `.${kind.apiVersion.split("/")[0]}` : "";
+  return `${kind.kind}${group}(${namespace === undefined ? name : `${namespace}/${name}`})`;
 }

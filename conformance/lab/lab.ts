@@ -23,6 +23,8 @@ export interface Lab {
   /** Addresses of the underlay bridge itself, where a server for all nodes may listen: see `underlay`. */
   readonly underlay4: string;
   readonly underlay6: string;
+  /** The underlay's network namespace, as a path for {@link openNamespace} and nsenter. */
+  readonly underlayNamespace: string;
   /** Starts a long-running command in the underlay's network namespace, with the machine's files; it ends with the lab. */
   serve(command: readonly string[], log: string): Subprocess;
   /** Plain routes on every node to the blocks of the others, and none to blocks that are no longer in the list. */
@@ -112,6 +114,10 @@ class NamespaceLab implements Lab {
         return node;
       }),
     );
+  }
+
+  get underlayNamespace(): string {
+    return `/proc/${this.#underlay}/ns/net`;
   }
 
   serve(command: readonly string[], log: string): Subprocess {

@@ -1,6 +1,7 @@
 import { tryParseAddress, tryParseCidr } from "../ip/index.ts";
 import { parseSelector, SelectorError } from "../selector/index.ts";
 import type { Format } from "./schema.ts";
+import { isGoTime } from "./time.ts";
 
 /**
  * Checks of texts. A format says what it wants in words that fit behind "must be", and a check answers undefined when
@@ -35,7 +36,7 @@ function ruleOf(format: Format): Rule {
     case "net":
       return {
         means: `${CIDR} with no bits beyond its prefix length, or an address`,
-        test: (text) => isNetwork(text) && (text.indexOf("/") < 0 || isMasked(text)),
+        test: (text) => (text.indexOf("/") < 0 ? tryParseAddress(text) !== undefined : isMasked(text)),
       };
     case "ip":
       return { means: "an IP address", test: (text) => tryParseAddress(text) !== undefined };
@@ -51,7 +52,7 @@ function ruleOf(format: Format): Rule {
     case "date-time":
       return {
         means: "a time such as 2026-01-31T12:00:00Z",
-        test: (text) => /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/.test(text),
+        test: (text) => isGoTime(text) || /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/.test(text),
       };
     case "name":
       return {
@@ -88,7 +89,13 @@ function ruleOf(format: Format): Rule {
     case "port-name":
       return {
         means: "the name of a port: 1 to 15 lower-case letters, digits and single -, at least one letter",
-        test: (text) => text.length <= 15 && /^[a-z0-9]+(-[a-z0-9]+)*$/.test(text) && /[a-z]/.test(text),
+        test: isPortName,
+      };
+    case "port-or-name":
+      return {
+        means:
+          "a port from 1 to 65535, or the name of one: 1 to 15 lower-case letters, digits and single -, at least one letter",
+        test: (text) => isPortName(text) || isNumberText(text, 1, 65535),
       };
     case "protocol":
       return {
@@ -166,7 +173,7 @@ function isNetwork(text: string, version?: 4 | 6): boolean {
   return found !== undefined && (version === undefined || found.version === version);
 }
 
-/** Whether no bit beyond the prefix length is set. */
+/** Whether a text is a CIDR, and no bit beyond its prefix length is set. */
 export function isMasked(text: string): boolean {
   const address = tryParseAddress(text.slice(0, text.indexOf("/")));
   return address !== undefined && address.value === tryParseCidr(text)?.base;
@@ -174,6 +181,10 @@ export function isMasked(text: string): boolean {
 
 function isNumberText(text: string, min: number, max: number): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) >= min && Number(text) <= max;
+}
+
+function isPortName(text: string): boolean {
+  return text.length <= 15 && /^[a-z0-9]+(-[a-z0-9]+)*$/.test(text) && /[a-z]/.test(text);
 }
 
 function isPort(text: string): boolean {

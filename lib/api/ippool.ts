@@ -1,5 +1,6 @@
 import { type Cidr, cidrOverlaps, formatCidr, tryParseCidr } from "../ip/index.ts";
 import { parseSelector, SelectorError } from "../selector/index.ts";
+import { conditions } from "./condition.ts";
 import { isMasked } from "./formats.ts";
 import type { Columns, Kind } from "./kind.ts";
 import { API_VERSION, type Resource } from "./meta.ts";
@@ -68,23 +69,7 @@ const spec = s.lazy(() =>
   }),
 );
 
-const status = s.lazy(() =>
-  s.object({
-    conditions: s.optional(
-      s.array(
-        s.object({
-          type: s.string({ doc: "What the condition is about: Allocatable." }),
-          status: s.oneOf(["True", "False", "Unknown"], { doc: "Whether it holds." }),
-          reason: s.withDefault(s.string({ doc: "OK, CIDROverlap, Terminating or PoolDisabled." }), ""),
-          message: s.withDefault(s.string({ doc: "The reason, for people." }), ""),
-          lastTransitionTime: s.optional(s.string({ doc: "When `status` last changed.", format: "date-time" })),
-          observedGeneration: s.optional(s.integer({ doc: "The generation of the pool that was looked at." })),
-        }),
-        { doc: "What is true of the pool at present." },
-      ),
-    ),
-  }),
-);
+const status = s.lazy(() => s.object({ conditions: conditions("What is true of the pool at present: Allocatable.") }));
 
 export type IPPoolSpec = s.Infer<ReturnType<typeof spec>>;
 export type IPPoolStatus = s.Infer<ReturnType<typeof status>>;
@@ -129,8 +114,9 @@ export const IPPool: Kind<IPPool> = {
     const cidr = typeof pool.spec.cidr === "string" ? tryParseCidr(pool.spec.cidr) : undefined;
     if (!cidr) return;
     if (!pool.spec.blockSize) pool.spec.blockSize = cidr.version === 4 ? 26 : 122;
+    const canonical = formatCidr(cidr);
     // What is not masked stays as it is, for `check` to report.
-    if (isMasked(pool.spec.cidr)) pool.spec.cidr = formatCidr(cidr);
+    if (canonical !== pool.spec.cidr && isMasked(pool.spec.cidr)) pool.spec.cidr = canonical;
   },
   check,
   checkAgainst(pool, others) {

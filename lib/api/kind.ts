@@ -16,8 +16,15 @@ export interface Kind<R extends Resource = Resource> {
   readonly aliases: readonly string[];
   /** What the kind is for, in a sentence or two. */
   readonly doc: string;
-  readonly spec: Schema<R["spec"]>;
-  readonly status?: Schema<R["status"]>;
+  readonly spec: Schema<Exclude<R["spec"], undefined>>;
+  readonly status?: Schema<Exclude<R["status"], undefined>>;
+  /**
+   * One of Kubernetes' own kinds: its objects are kept as they were given, with fields that no schema here knows, and are
+   * completed by nothing but {@link complete}. A spec whose schema is optional may be absent.
+   */
+  readonly verbatim?: true;
+  /** Of a verbatim kind: an object of the fields that lie beside metadata, spec and status, such as a Secret's `data`. */
+  readonly fields?: Schema;
   /** Written by Calico itself: shown to people, but neither made nor changed from their files. */
   readonly managed?: true;
   /** The only name an object of the kind may have, where there is but one object: `default`. */
@@ -39,11 +46,18 @@ export interface Kind<R extends Resource = Resource> {
   checkAgainst?(resource: R, others: readonly R[]): Problem[];
   /** Rules for changing an object, beyond the fields that its schema calls immutable. */
   checkUpdate?(resource: R, previous: R): Problem[];
+  /** Why the object of this name cannot be deleted; undefined when it can. */
+  refuseDelete?(name: string): string | undefined;
   /** The order of `calicoctl get`; by name when absent. */
   compare?(a: R, b: R): number;
   /** Columns of `calicoctl get`: the plain ones, and what `-o wide` adds. */
   readonly columns: Columns<R>;
 }
+
+/** What it takes to find the objects of a kind. A Kind is one; a small constant is another, where the rest is not to be loaded. */
+export type KindKey = Pick<Kind, "kind" | "plural" | "namespaced" | "verbatim"> & {
+  readonly builtIn?: Pick<BuiltIn<Resource>, "name">;
+};
 
 /** An object that datastores serve as if it were stored. One of its name that is stored does not count, and it cannot be written. */
 export interface BuiltIn<R extends Resource> {

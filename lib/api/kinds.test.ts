@@ -442,7 +442,7 @@ describe("resources", () => {
       {},
       [
         "apiVersion: is missing; it must be projectcalico.org/v3",
-        "kind: is missing; it must be one of BlockAffinity, ClusterInformation, IPAMBlock, IPAMConfiguration, IPAMHandle, IPPool, IPReservation, Node, Profile, Tier, WorkloadEndpoint",
+        "kind: is missing; it must be one of BlockAffinity, ClusterInformation, ClusterNetworkPolicy, EndpointSlice, GlobalNetworkPolicy, GlobalNetworkSet, IPAMBlock, IPAMConfiguration, IPAMHandle, IPPool, IPReservation, Namespace, NetworkPolicy, NetworkSet, Node, Pod, Profile, Secret, Service, ServiceAccount, Tier, WorkloadEndpoint",
       ],
     ],
     [
@@ -571,6 +571,8 @@ describe("the registry", () => {
           "NAME CLUSTERGUID CLUSTERTYPE CALICOVERSION DATASTOREREADY",
           "NAME CLUSTERGUID CLUSTERTYPE CALICOVERSION DATASTOREREADY",
         ],
+        GlobalNetworkPolicy: ["NAME TIER", "NAME TIER ORDER SELECTOR"],
+        GlobalNetworkSet: ["NAME", "NAME NETS"],
         IPAMConfiguration: [
           "NAME STRICTAFFINITY AUTOALLOCATEBLOCKS",
           "NAME STRICTAFFINITY AUTOALLOCATEBLOCKS MAXBLOCKSPERHOST",
@@ -580,6 +582,8 @@ describe("the registry", () => {
           "NAME CIDR NAT IPIPMODE VXLANMODE DISABLED DISABLEBGPEXPORT SELECTOR ASSIGNMENTMODE",
         ],
         IPReservation: ["NAME", "NAME CIDRS"],
+        NetworkPolicy: ["NAME TIER", "NAME TIER ORDER SELECTOR"],
+        NetworkSet: ["NAME", "NAME NETS"],
         Node: ["NAME", "NAME ASN IPV4 IPV6"],
         Profile: ["NAME", "NAME LABELS"],
         Tier: ["NAME ORDER", "NAME ORDER"],
@@ -600,6 +604,9 @@ describe("the registry", () => {
       { reservedCIDRs: Array.from({ length: 20 }, (_, i) => `10.0.${i}.0/24`) },
       ["x", "10.0.0.0/24,10.0.1.0/24,10.0.2.0/24,10.0.3.0/24,10.0.4.0/24,10.0.5.0/24,10.0...."],
     ],
+    ["GlobalNetworkPolicy", { order: 2.5, selector: "all()" }, ["x", "default", "2.5", "all()"]],
+    ["NetworkPolicy", { tier: "t" }, ["x", "t", "<nil>", ""]],
+    ["NetworkSet", { nets: ["10.0.0.0/24", "fd00::1"] }, ["x", "10.0.0.0/24,fd00::1"]],
     ["Node", {}, ["x", "", "", ""]],
     ["Node", { bgp: { ipv4Address: "10.0.0.1/24" } }, ["x", "(64512)", "10.0.0.1/24", ""]],
     ["Profile", { labelsToApply: { b: "1", a: "2" } }, ["x", "a=2,b=1"]],

@@ -34,14 +34,16 @@ export interface OwnerReference {
   blockOwnerDeletion?: boolean;
 }
 
-/** One object of any kind. `Spec` is the kind's own part. */
-export interface Resource<Name extends string = string, Spec = unknown, Status = unknown> {
+/**
+ * One object of any kind. `Spec` is the kind's own part. Without it (`Resource<"Secret">`) an object may have a spec, of
+ * whatever shape, or none: some kinds of Kubernetes keep their fields beside `metadata`.
+ */
+export type Resource<Name extends string = string, Spec = unknown, Status = unknown> = {
   apiVersion: string;
   kind: Name;
   metadata: ObjectMeta;
-  spec: Spec;
   status?: Status;
-}
+} & (unknown extends Spec ? { spec?: Spec } : { spec: Spec });
 
 /**
  * Which object is meant. `spec` carries the identifying fields of the kinds whose stored key is not made from the name

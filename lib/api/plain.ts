@@ -37,14 +37,20 @@ export function isPlain(object: unknown, looks: Readonly<Record<string, Look>>, 
     } else if (look === "integer") {
       if (!stored || !Number.isSafeInteger(value)) return false;
     } else if (typeof look === "string") {
-      if (!isText(value, look, stored)) return false;
+      if (typeof value !== "string") return false;
+      if (look === "text") continue;
+      if (value === "" || !(stored || formatProblem(look, value) === undefined)) return false;
     } else if ("oneOf" in look) {
       if (typeof value !== "string" || value === "" || !(stored || look.oneOf.includes(value))) return false;
     } else if ("mapOf" in look) {
       if (!isMapOfTexts(value, !stored && look.mapOf === "labels")) return false;
     } else {
       if (!Array.isArray(value)) return false;
-      for (const item of value) if (!isText(item, look[0], stored)) return false;
+      for (const item of value) {
+        if (typeof item !== "string") return false;
+        if (look[0] === "text") continue;
+        if (item === "" || !(stored || formatProblem(look[0], item) === undefined)) return false;
+      }
     }
   }
   return true;
@@ -58,10 +64,4 @@ function isMapOfTexts(value: unknown, labels: boolean): boolean {
     if (typeof text !== "string" || (labels && !(isLabelKey(key) && isLabelValue(text)))) return false;
   }
   return true;
-}
-
-function isText(value: unknown, look: Format | "text", stored: boolean): boolean {
-  if (typeof value !== "string") return false;
-  if (look === "text") return true;
-  return value !== "" && (stored || formatProblem(look, value) === undefined);
 }

@@ -1,5 +1,6 @@
 import type { Columns, Kind } from "./kind.ts";
 import { API_VERSION, type Resource } from "./meta.ts";
+import { PROFILE_KEY } from "./names.ts";
 import { isPlain } from "./plain.ts";
 import { arePlainRules, checkRules, rules } from "./rule.ts";
 import * as s from "./schema.ts";
@@ -17,15 +18,12 @@ const spec = s.lazy(() =>
 export type ProfileSpec = s.Infer<ReturnType<typeof spec>>;
 export type Profile = Resource<"Profile", ProfileSpec>;
 
-/** The profile that allows everything, for endpoints whose namespace has none of its own. */
-const DEFAULT_ALLOW = "projectcalico-default-allow";
+const DEFAULT_ALLOW = PROFILE_KEY.builtIn.name;
 
 /** Labels and rules that endpoints inherit by naming the profile; on Kubernetes there is one a namespace and one a service account. */
 export const Profile: Kind<Profile> = {
-  kind: "Profile",
+  ...PROFILE_KEY,
   apiVersion: API_VERSION,
-  plural: "profiles",
-  namespaced: false,
   aliases: ["pro", "pros"],
   doc: "Labels and rules that endpoints inherit by naming the profile.",
   get spec() {

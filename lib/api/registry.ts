@@ -4,12 +4,17 @@
  */
 import { BlockAffinity } from "./blockaffinity.ts";
 import { ClusterInformation } from "./clusterinformation.ts";
+import { GlobalNetworkPolicy } from "./globalnetworkpolicy.ts";
+import { GlobalNetworkSet } from "./globalnetworkset.ts";
 import { IPAMBlock } from "./ipamblock.ts";
 import { IPAMConfiguration } from "./ipamconfiguration.ts";
 import { IPAMHandle } from "./ipamhandle.ts";
 import { IPPool } from "./ippool.ts";
 import { IPReservation } from "./ipreservation.ts";
 import type { Kind } from "./kind.ts";
+import { KUBERNETES_KINDS } from "./kubernetes/index.ts";
+import { NetworkPolicy } from "./networkpolicy.ts";
+import { NetworkSet } from "./networkset.ts";
 import { Node } from "./node.ts";
 import { Profile } from "./profile.ts";
 import { type ParsedResource, readResource } from "./resource.ts";
@@ -19,35 +24,50 @@ import { WorkloadEndpoint } from "./workloadendpoint.ts";
 
 export type { ParsedResource } from "./resource.ts";
 
-/** Every kind there is, by name. */
+/** Every kind of Calico's own, by name. */
 export const KINDS: readonly Kind[] = [
   BlockAffinity,
   ClusterInformation,
+  GlobalNetworkPolicy,
+  GlobalNetworkSet,
   IPAMBlock,
   IPAMConfiguration,
   IPAMHandle,
   IPPool,
   IPReservation,
+  NetworkPolicy,
+  NetworkSet,
   Node,
   Profile,
   Tier,
   WorkloadEndpoint,
 ];
 
+/** Those and Kubernetes' own, which may have the name of one of them. */
+export const ALL_KINDS: readonly Kind[] = [...KINDS, ...KUBERNETES_KINDS];
+
 /** The kind that a person means: by its name, its plural or an alias, in any case. */
 export function findKind(name: string): Kind | undefined {
   const wanted = name.toLowerCase();
-  return KINDS.find((kind) => kindNames(kind).includes(wanted));
+  return ALL_KINDS.find((kind) => kindNames(kind).includes(wanted));
 }
 
-/** All names of a kind, lower case, the singular first. */
+/**
+ * All names of a kind, lower case, the usual one first. A kind of Kubernetes also goes by its name with its group, as for kubectl
+ * (`networkpolicies.networking.k8s.io`), and only by that and its aliases where Calico has a kind of the name.
+ */
 export function kindNames(kind: Kind): string[] {
-  return [kind.kind.toLowerCase(), kind.plural, ...kind.aliases];
+  const names = [kind.kind.toLowerCase(), kind.plural];
+  if (!kind.verbatim) return [...names, ...kind.aliases];
+  const [group] = kind.apiVersion.split("/");
+  const grouped = group === kind.apiVersion ? [] : names.map((name) => `${name}.${group}`);
+  const isTaken = KINDS.some((own) => own.kind === kind.kind);
+  return [...(isTaken ? [] : names), ...kind.aliases, ...grouped];
 }
 
-/** Reads one resource from JSON or YAML data: apiVersion, kind, metadata and spec, completed and checked. Never throws. */
+/** Reads one resource from JSON or YAML data: apiVersion, kind, metadata and what else the kind has, completed and checked. Never throws. */
 export function parseResource(value: unknown, options?: ValidateOptions): ParsedResource {
-  return readResource(KINDS, value, options);
+  return readResource(ALL_KINDS, value, options);
 }
 
 /** Like {@link parseResource}, for data that may also be a list: an array, or an object of the kind List or `<Kind>List` with items. */

@@ -58,10 +58,39 @@ function isPlainMetadata(meta: unknown, stored: boolean): boolean {
 export function completeResource<R extends Resource>(kind: Kind<R>, resource: R): R {
   if (!isPlainMetadata(resource.metadata, true))
     resource.metadata = s.applyDefaults(metadata(), resource.metadata) as ObjectMeta;
-  if (!kind.isPlain?.(resource.spec, true)) resource.spec = s.applyDefaults(kind.spec, resource.spec);
-  if (kind.status && resource.status) s.applyDefaults(kind.status, resource.status);
-  if (isObject(resource.spec)) kind.complete?.(resource);
+  if (kind.verbatim) dropNulls(kind, resource);
+  else if (!kind.isPlain?.(resource.spec, true)) resource.spec = s.applyDefaults(kind.spec, resource.spec);
+  if (resource.status && kind.status) s.applyDefaults(kind.status, resource.status);
+  if (kind.verbatim || isObject(resource.spec)) kind.complete?.(resource);
   return resource;
+}
+
+/** {@link completeResource} of what is stored, and what is then wrong with it for a reader: {@link checkResource} with `stored`. */
+export function completeStored<R extends Resource>(kind: Kind<R>, resource: R): s.Problem[] {
+  // Nearly all that a plugin reads: looked at once, and not before it is completed and again after it.
+  if (!resource.status && isPlainMetadata(resource.metadata, true) && kind.isPlain?.(resource.spec, true)) {
+    kind.complete?.(resource);
+    return [];
+  }
+  return checkResource(kind, completeResource(kind, resource), { unknown: "keep", stored: true });
+}
+
+/**
+ * {@link checkResource} of a resource that a first look finds complete and right, so that only the rules across fields are left.
+ * Undefined when it takes a closer look.
+ */
+export function checkPlain<R extends Resource>(kind: Kind<R>, resource: R): s.Problem[] | undefined {
+  if (resource.status || !isPlainMetadata(resource.metadata, false) || !kind.isPlain?.(resource.spec, false))
+    return undefined;
+  const problems = checkMetadata(kind, resource.metadata);
+  return problems.length === 0 ? (kind.check?.(resource) ?? []) : problems;
+}
+
+/** Null is absence to Go, which writes it for lists without items; the types of the kinds do not have it. */
+function dropNulls<R extends Resource>(kind: Kind<R>, resource: R): void {
+  for (const field of ["spec", "status"] as const) if (resource[field] === null) delete resource[field];
+  if (resource.spec !== undefined) s.applyDefaults(kind.spec, resource.spec);
+  if (kind.fields) s.applyDefaults(kind.fields, resource);
 }
 
 /**
@@ -73,21 +102,29 @@ export function checkResource<R extends Resource>(
   resource: R,
   options: s.ValidateOptions = {},
 ): s.Problem[] {
+  if (kind.verbatim) options = { ...options, unknown: "keep" };
   const { stored = false } = options;
   const problems: s.Problem[] = [];
   if (!isPlainMetadata(resource.metadata, stored))
     problems.push(...s.validate(metadata(), resource.metadata, "metadata", options));
-  if (!kind.isPlain?.(resource.spec, stored)) problems.push(...s.validate(kind.spec, resource.spec, "spec", options));
-  if (kind.status && resource.status) problems.push(...s.validate(kind.status, resource.status, "status", options));
+  if (kind.verbatim) problems.push(...checkVerbatim(kind, resource, options));
+  else if (!kind.isPlain?.(resource.spec, stored))
+    problems.push(...s.validate(kind.spec, resource.spec, "spec", options));
+  if (resource.status && kind.status) problems.push(...s.validate(kind.status, resource.status, "status", options));
   if (stored) return problems;
   if (isObject(resource.metadata)) problems.unshift(...checkMetadata(kind, resource.metadata));
   return problems.length === 0 ? (kind.check?.(resource) ?? []) : problems;
 }
 
+function checkVerbatim<R extends Resource>(kind: Kind<R>, resource: R, options: s.ValidateOptions): s.Problem[] {
+  const spec = s.object({ spec: kind.spec });
+  return [spec, ...(kind.fields ? [kind.fields] : [])].flatMap((one) => s.validate(one, resource, "", options));
+}
+
 /** What is wrong with changing `previous` to `resource`: fields that may not change, and the kind's own rules. Both completed and right by themselves. */
 export function checkUpdate<R extends Resource>(kind: Kind<R>, resource: R, previous: R): s.Problem[] {
   const problems: s.Problem[] = [];
-  if (kind.spec.type === "object") {
+  if (!kind.verbatim && kind.spec.type === "object") {
     for (const name of Object.keys(kind.spec.fields)) {
       const instead = kind.spec.fields[name]!.immutable;
       const [value, before] = [(resource.spec as Json)[name], (previous.spec as Json)[name]];
@@ -153,14 +190,18 @@ export function readResource(kinds: readonly Kind[], value: unknown, options: s.
     };
   }
   const problems: s.Problem[] = [];
-  const kind = kinds.find((candidate) => candidate.kind === value.kind);
-  if (value.apiVersion !== API_VERSION) {
+  // A kind's name may be another group's as well.
+  const namesakes = kinds.filter((candidate) => candidate.kind === value.kind);
+  const kind = namesakes.find(({ apiVersion }) => apiVersion === value.apiVersion) ?? namesakes[0];
+  const versions = new Set((kind ? namesakes : kinds).map(({ apiVersion }) => apiVersion));
+  if (typeof value.apiVersion !== "string" || !versions.has(value.apiVersion)) {
     const state = value.apiVersion === undefined ? "is missing; it must" : "must";
-    problems.push({ path: "apiVersion", value: value.apiVersion, message: `${state} be ${API_VERSION}` });
+    const message = `${state} be ${kind ? [...versions].join(" or ") : API_VERSION}`;
+    problems.push({ path: "apiVersion", value: value.apiVersion, message });
   }
   if (!kind) {
     const state = value.kind === undefined ? "is missing; it must" : "must";
-    const names = kinds.map((one) => one.kind).sort();
+    const names = [...new Set(kinds.map((one) => one.kind))].sort();
     problems.push({ path: "kind", value: value.kind, message: `${state} be one of ${names.join(", ")}` });
     return { problems };
   }
@@ -171,10 +212,13 @@ export function readResource(kinds: readonly Kind[], value: unknown, options: s.
     delete meta.managedFields;
     delete meta.selfLink;
   }
+  const own = { apiVersion: kind.apiVersion, kind: kind.kind, metadata: meta as unknown as ObjectMeta };
+  if (kind.verbatim) {
+    const resource = completeResource(kind, { ...copy, ...own });
+    return { kind, resource, problems: [...problems, ...checkResource(kind, resource, options)] };
+  }
   const resource = completeResource(kind, {
-    apiVersion: API_VERSION,
-    kind: kind.kind,
-    metadata: meta as unknown as ObjectMeta,
+    ...own,
     spec: copy.spec,
     ...(copy.status === undefined || copy.status === null ? {} : { status: copy.status }),
   });

@@ -44,7 +44,8 @@ const entity = s.lazy(() =>
       s.object(
         {
           names: s.optional(s.array(s.string(), { doc: "Any of these service accounts.", unique: true })),
-          selector: selector("Service accounts whose labels match."),
+          // Alone among selectors, upstream lets it be of any length.
+          selector: s.optional(s.string({ doc: "Service accounts whose labels match.", format: "selector" })),
         },
         { doc: "Pods that run as a matching service account." },
       ),

@@ -38,6 +38,8 @@ export type Format =
   | "protocol"
   /** A port, a range "1000:2000", or the name of one. */
   | "port"
+  /** A port, or the name of a container's port. */
+  | "port-or-name"
   /** A name such as EF or AF11, or a number 0-63. */
   | "dscp";
 
@@ -57,6 +59,8 @@ export interface Common {
   readonly computed?: string;
   /** May not change once the object exists. The text says what to do instead. */
   readonly immutable?: string;
+  /** As a field of an object: what is in it appears in no message. */
+  readonly secret?: true;
 }
 
 export interface StringNode extends Common {
@@ -91,7 +95,7 @@ export interface BooleanNode extends Common {
 /** A number or a text, as Go Calico's `numorstring` types. */
 export interface IntOrStringNode extends Common {
   readonly type: "int-or-string";
-  readonly format: "protocol" | "port" | "dscp";
+  readonly format: "protocol" | "port" | "port-or-name" | "dscp";
 }
 
 export interface ArrayNode extends Common {

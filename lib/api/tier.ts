@@ -1,3 +1,4 @@
+import { conditions } from "./condition.ts";
 import type { Columns, Kind } from "./kind.ts";
 import { API_VERSION, type Resource } from "./meta.ts";
 import * as s from "./schema.ts";
@@ -14,11 +15,14 @@ const spec = s.lazy(() =>
   }),
 );
 
+const status = s.lazy(() => s.object({ conditions: conditions("What is true of the tier at present: Ready.") }));
+
 export type TierSpec = s.Infer<ReturnType<typeof spec>>;
-export type Tier = Resource<"Tier", TierSpec>;
+export type TierStatus = s.Infer<ReturnType<typeof status>>;
+export type Tier = Resource<"Tier", TierSpec, TierStatus>;
 
 /** The tiers that cannot be deleted, and what they must be (api/pkg/apis/projectcalico/v3/tier.go). */
-const BUILT_IN = [
+export const BUILT_IN = [
   { name: "default", order: 1_000_000, defaultAction: "Deny" },
   { name: "kube-admin", order: 1_000, defaultAction: "Pass" },
   { name: "kube-baseline", order: 10_000_000, defaultAction: "Pass" },
@@ -35,6 +39,9 @@ export const Tier: Kind<Tier> = {
   get spec() {
     return spec();
   },
+  get status() {
+    return status();
+  },
   names: "label-name",
   compare: (a, b) => a.spec.order - b.spec.order,
   check(tier) {
@@ -48,6 +55,7 @@ export const Tier: Kind<Tier> = {
         message: `must be ${builtIn[field]} in the tier ${builtIn.name}`,
       }));
   },
+  refuseDelete: (name) => (isBuiltInTier(name) ? `the tier ${name} is built in and cannot be deleted` : undefined),
   get columns(): Columns<Tier> {
     return [
       { title: "NAME", value: (tier) => tier.metadata.name },

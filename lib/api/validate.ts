@@ -203,8 +203,11 @@ class Validator {
       const field = node.fields[name]!;
       const at = path === "" ? name : `${path}.${name}`;
       const value = Object.hasOwn(object, name) ? object[name] : undefined;
-      if (value !== undefined && !(value === null && !field.nullable)) this.visit(field, value, at);
-      else if (!field.optional && field.default === undefined && field.computed === undefined) {
+      if (value !== undefined && !(value === null && !field.nullable)) {
+        const before = this.#problems.length;
+        this.visit(field, value, at);
+        if (field.secret) this.#conceal(before);
+      } else if (!field.optional && field.default === undefined && field.computed === undefined) {
         this.#problems.push({ path: at, value: undefined, message: `is missing; it must be ${means(field)}` });
       }
     }
@@ -219,6 +222,11 @@ class Validator {
         message: `is not a field here; ${near === undefined ? `the fields are ${known.join(", ")}` : `did you mean ${near}?`}`,
       });
     }
+  }
+
+  /** Takes the values out of the problems from `first` on. */
+  #conceal(first: number): void {
+    for (let i = first; i < this.#problems.length; i++) this.#problems[i] = { ...this.#problems[i]!, value: undefined };
   }
 
   #items(node: Node, items: readonly unknown[], path: string, unique: boolean): void {

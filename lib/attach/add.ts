@@ -32,9 +32,10 @@ import {
 } from "./endpoint.ts";
 import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
-import { handleOf, type Identity, identify, ownerMark } from "./identity.ts";
+import { handleOf, type Identity, identify, identityIn, ownerMark } from "./identity.ts";
+import type { PodFacts } from "./kubernetes.ts";
 import { addressesOf, attachmentResult, hostSide, interfacePlan, randomMac } from "./plan.ts";
-import { checkProfileName, hasNetworkProfile, profilesOf, usesNetworkProfile } from "./profile.ts";
+import { checkProfileName, hasNetworkProfile, usesKubernetes, usesNetworkProfile } from "./profile.ts";
 import { checkNetns, readMtu, readNodename } from "./settings.ts";
 import { awaitGates, awaitPolicy } from "./wait.ts";
 
@@ -46,6 +47,8 @@ export interface Work {
   readonly ipam: Ipam;
   readonly identity: Identity;
   readonly mtu: number;
+  /** What Kubernetes says about the pod, when it is asked. */
+  readonly pod?: PodFacts | undefined;
 }
 
 /** What the datastore says about the pod when its addresses are known. */
@@ -77,7 +80,7 @@ export async function addAttachment(call: Invocation, host: Host): Promise<Resul
   }
   const work = async (client: Client): Promise<Result> => {
     const ipam = createIpam(client, { clock: host.now, log: host.log });
-    const result = await attach({ call, host, client, ipam, identity, mtu });
+    const result = await attach({ call, host, client, ipam, identity: identityIn(client, identity), mtu });
     host.log.info("attached", {
       container: identity.containerId,
       pod: identity.pod && `${identity.namespace}/${identity.pod}`,
@@ -96,22 +99,30 @@ function listOf({ ips }: Result): string {
   return text;
 }
 
-async function attach(work: Work): Promise<Result> {
-  const { call, host, client, identity } = work;
+async function attach(asked: Work): Promise<Result> {
+  const { call, host, client, identity } = asked;
   const { policyType } = call.config;
-  const makesProfile = usesNetworkProfile(policyType);
-  const [information, endpoints, hasProfile] = await step("the datastore cannot be read", () =>
+  const { views } = client.capabilities;
+  if (views && identity.orchestrator !== "k8s") throw noPod(client);
+  const makesProfile = usesNetworkProfile(policyType) && !views;
+  const kubernetes = usesKubernetes(identity, policyType) || views ? await import("./kubernetes.ts") : undefined;
+  const [information, endpoints, hasProfile, pod] = await step("the datastore cannot be read", () =>
     Promise.all([
       readClusterInformation(client),
-      endpointsOfPod(client, identity),
+      // Where Kubernetes is the datastore, the pod that is read anyway is the endpoint.
+      views ? [] : endpointsOfPod(client, identity),
       !makesProfile || hasNetworkProfile(client, identity.network),
+      kubernetes?.readPodFacts(asked),
     ]),
   );
+  const work: Work = pod === undefined ? asked : { ...asked, pod };
   await requireReady(client, information);
   await awaitGates(call.config, host);
 
-  const existing = chooseExisting(identity, endpoints);
-  const isRepeated = existing?.spec.containerID === identity.containerId;
+  const existing = pod?.recorded ?? chooseExisting(identity, endpoints);
+  // On Kubernetes the container stays on record when DEL has taken the addresses off.
+  const isRepeated =
+    existing?.spec.containerID === identity.containerId && !(views && existing.spec.ipNetworks?.length === 0);
   if (isRepeated && identity.orchestrator === "cni") {
     const { joinIfGuest } = await import("./guest.ts");
     const joined = await joinIfGuest(work, existing, !hasProfile);
@@ -141,6 +152,14 @@ async function attach(work: Work): Promise<Result> {
   }
 }
 
+function noPod(client: Client): CniError {
+  return new CniError(
+    errorCode.invalidEnvironment,
+    "CNI_ARGS names no Kubernetes pod (K8S_POD_NAMESPACE and K8S_POD_NAME)",
+    `the datastore is ${client.name}, where only pods can be attached`,
+  );
+}
+
 /**
  * The pod's endpoint, if it has one. A container is found by its ID, so another interface name means a second attachment,
  * which its one host interface cannot serve. A Kubernetes pod is found by its name: the container may be a new sandbox.
@@ -163,19 +182,22 @@ function chooseExisting(identity: Identity, endpoints: readonly WorkloadEndpoint
 
 /** Addresses and endpoint, in one commit where the datastore has them. */
 async function record(work: Work, existing: WorkloadEndpoint | undefined, isRepeated: boolean): Promise<Recorded> {
-  const { call, client, identity } = work;
-  const mac = (isRepeated ? existing?.spec.mac : undefined) ?? randomMac();
-  const profiles = profilesOf(identity, call.config.policyType);
+  const { call, client, identity, pod } = work;
+  const mac = pod?.wishes.mac ?? (isRepeated ? existing?.spec.mac : undefined) ?? randomMac();
+  const profiles = [identity.network];
   const keptProfiles = isRepeated && identity.orchestrator === "cni" ? (existing?.spec.profiles ?? profiles) : profiles;
   let current = existing;
   const build = (addresses: readonly string[]): WorkloadEndpoint =>
+    pod?.build({ addresses, mac }, current) ??
     buildEndpoint(identity, { addresses, mac, profiles: keptProfiles }, current);
 
-  if (!isOwnIpam(call)) {
-    const result = isRepeated
-      ? undefined
-      : await step("no address was assigned", () => assignByPlugin(call, work.host));
-    const addresses = result ? addressesOf(result) : addressesOfEndpoint(existing!);
+  const pastIpam = pod?.wishes.exact?.managed === false ? pod.wishes.exact.addresses : undefined;
+  if (pastIpam || !isOwnIpam(call)) {
+    const result =
+      isRepeated || pastIpam
+        ? undefined
+        : await step("no address was assigned", () => assignByPlugin(call, work.host, work));
+    const addresses = pastIpam ?? (result ? addressesOf(result) : addressesOfEndpoint(existing!));
     const endpoint = build(addresses);
     await step("the endpoint cannot be written", () => client.batch(writeEndpoint(endpoint, current)));
     return { addresses, endpoint, ...(result ? { result } : {}) };
@@ -203,6 +225,12 @@ async function rereadEndpoint(
 ): Promise<WorkloadEndpoint | undefined> {
   const current = await readEndpoint(client, identity);
   const container = current?.spec.containerID;
+  if (client.capabilities.views && current?.metadata.uid !== existing?.metadata.uid) {
+    throw new CniError(
+      errorCode.tryAgainLater,
+      `Pod ${identity.namespace}/${identity.pod} was deleted, or replaced by another of its name`,
+    );
+  }
   if (container !== undefined && container !== identity.containerId && container !== existing?.spec.containerID) {
     throw new CniError(errorCode.tryAgainLater, `another sandbox of this pod is being attached: ${container}`);
   }
@@ -214,7 +242,7 @@ async function assign(
   work: Work,
   alsoWrite: (addresses: readonly string[]) => Promise<Operation[]>,
 ): Promise<string[]> {
-  const { call, host, ipam, identity } = work;
+  const { call, host, ipam, identity, pod } = work;
   const common = {
     host: identity.node,
     handle: identity.handle,
@@ -222,21 +250,36 @@ async function assign(
     use: "Workload",
     reuse: true,
   } as const;
+  const exact = pod?.wishes.exact;
+  if (exact) {
+    const { assignExact } = await import("./exact.ts");
+    await assignExact(work, exact, common, alsoWrite);
+    return [...exact.addresses];
+  }
   if (identity.requestedIp !== "") {
     const address = requestedAddress(identity);
     await ipam.assignIp({ ...common, address, alsoWrite: () => alsoWrite([address]) });
     return [address];
   }
   const { ipv4Pools, ipv6Pools } = call.config.ipam;
-  const assigned = await ipam.autoAssign({
-    ...common,
-    ...familiesWanted(call),
-    pools4: ipv4Pools,
-    pools6: ipv6Pools,
-    alsoWrite: (assigned) => alsoWrite(addressesAssigned(assigned)),
-  });
-  return addressesAssigned(assigned);
+  const { pools4, pools6, families } = pod?.wishes ?? NO_WISHES;
+  try {
+    const assigned = await ipam.autoAssign({
+      ...common,
+      ...(families ?? familiesWanted(call)),
+      pools4: pools4?.pools ?? ipv4Pools,
+      pools6: pools6?.pools ?? ipv6Pools,
+      ...(pod === undefined ? {} : { namespaceLabels: pod.namespaceLabels }),
+      alsoWrite: (assigned) => alsoWrite(addressesAssigned(assigned)),
+    });
+    return addressesAssigned(assigned);
+  } catch (error) {
+    if (pod === undefined) throw error;
+    throw (await import("./annotations.ts")).poolError(error, pod.wishes);
+  }
 }
+
+const NO_WISHES: Partial<PodFacts["wishes"]> = {};
 
 function addressesAssigned({ v4, v6 }: Assigned): string[] {
   const addresses: string[] = [];

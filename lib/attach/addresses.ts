@@ -1,4 +1,5 @@
 import { CniError, errorCode, executeDelegate, type Invocation, parseResult, type Result } from "../cni/index.ts";
+import type { Client } from "../datastore/index.ts";
 import { formatAddress, tryParseAddress } from "../ip/index.ts";
 import type { Attributes } from "../ipam/index.ts";
 import { type FileLock, folderOf, lockFileSync, makeFolder } from "../sys/index.ts";
@@ -135,45 +136,36 @@ export function goTime(milliseconds: number): string {
   return `${iso.slice(0, 10)} ${iso.slice(11, end === 20 ? 19 : end)} +0000 UTC`;
 }
 
-/** Executes the configured IPAM plugin for one of its verbs. */
+/** Where the pod networks of a node are to be found. */
+export interface PodNetworks {
+  readonly client: Client;
+  readonly identity: Identity;
+}
+
+/** Executes the configured IPAM plugin for one of its verbs. ADD and CHECK need `networks`, for host-local's `usePodCidr`. */
 export async function callIpamPlugin(
   call: Invocation,
-  _host: Host,
+  host: Host,
   command: Invocation["environment"]["command"],
+  networks?: PodNetworks,
 ): Promise<unknown> {
   const { ipam } = call.config;
-  const usesPodCidr = ipam.type === "host-local" && /"subnet"\s*:\s*"usepodcidr/i.test(call.stdin);
-  if (usesPodCidr && (command === "ADD" || command === "CHECK")) {
-    throw new CniError(
-      errorCode.unsupportedField,
-      '"ipam.subnet" is "usePodCidr", which needs the Kubernetes API',
-      "give the subnet itself, or use calico-ipam",
-    );
-  }
+  const usesPodCidr = ipam.type === "host-local" && /usepodcidr/i.test(call.stdin);
   return executeDelegate({
     type: ipam.type,
     command,
     path: call.environment.path,
     // As upstream: other plugins must not trip over Kubernetes' arguments.
     env: { ...call.env, CNI_ARGS: ["IgnoreUnknown=1", call.environment.args].filter((part) => part !== "").join(";") },
-    stdin: usesPodCidr ? withoutPodCidr(call) : call.stdin,
+    stdin: usesPodCidr ? await (await import("./pod-cidr.ts")).withPodCidrs(call, host, networks) : call.stdin,
     timeoutMs: IPAM_TIMEOUT_MS,
     stderr: (text) => process.stderr.write(text),
   });
 }
 
-/** host-local releases by container, so any subnet of the right family will do (upstream's way). */
-function withoutPodCidr(call: Invocation): string {
-  return JSON.stringify(call.config.raw, (key, value: unknown) => {
-    if (key !== "subnet" || typeof value !== "string") return value;
-    const wanted = value.toLowerCase();
-    return wanted === "usepodcidr" ? "0.0.0.0/0" : wanted === "usepodcidripv6" ? "::/0" : value;
-  });
-}
-
 /** The addresses another plugin assigned, with what else it said. Gateways go: the pod's link is point to point. */
-export async function assignByPlugin(call: Invocation, host: Host): Promise<Result> {
-  const answer = await callIpamPlugin(call, host, "ADD");
+export async function assignByPlugin(call: Invocation, host: Host, networks: PodNetworks): Promise<Result> {
+  const answer = await callIpamPlugin(call, host, "ADD", networks);
   const result = parseResult(answer, call.config.cniVersion, `the result of the plugin "${call.config.ipam.type}"`);
   if (result.ips.length === 0) {
     throw new CniError(

@@ -18,8 +18,32 @@ const GROUPS: readonly (readonly string[])[] = [
 ];
 
 /**
+ * The same for an API server: each key, as lib/datastore knows it, with its variable, in groups. `k8s_insecure_skip_tls_verify` and
+ * `k8s_current_context` are no keys of a network configuration.
+ */
+const KUBERNETES_GROUPS: readonly (readonly (readonly [key: string, variable: string])[])[] = [
+  [
+    ["kubernetes.kubeconfig", "KUBECONFIG"],
+    ["kubernetes.k8s_api_root", "K8S_API_ENDPOINT"],
+    ["policy.k8s_api_root", ""],
+    ["k8s_current_context", "K8S_CURRENT_CONTEXT"],
+  ],
+  [
+    ["policy.k8s_auth_token", "K8S_API_TOKEN"],
+    ["policy.k8s_client_certificate", "K8S_CERT_FILE"],
+    ["policy.k8s_client_key", "K8S_KEY_FILE"],
+    ["policy.k8s_certificate_authority", "K8S_CA_FILE"],
+    ["k8s_insecure_skip_tls_verify", "K8S_INSECURE_SKIP_TLS_VERIFY"],
+  ],
+  [["qps", "K8S_CLIENT_QPS"]],
+  [["burst", "K8S_CLIENT_BURST"]],
+  [["calico_api_group", "CALICO_API_GROUP"]],
+];
+
+/**
  * Where the datastore is: the keys of the configuration over upstream's environment variables (each also with CALICO_
- * before it). Without a type, settings of etcd mean etcd, which is upstream's default, and none the embedded sqlite.
+ * before it). Without a type, settings of etcd mean etcd, a kubeconfig or the address of an API server in the configuration
+ * Kubernetes, which are upstream's defaults, and none of them the embedded sqlite.
  */
 export function datastoreConfig(config: NetworkConfig, env: Host["env"]): DatastoreConfig {
   const { datastore } = config;
@@ -34,7 +58,7 @@ export function datastoreConfig(config: NetworkConfig, env: Host["env"]): Datast
     etcd_cert_file: datastore.etcdCertFile,
     etcd_ca_cert_file: datastore.etcdCaCertFile,
   };
-  const keys: Record<string, string> = {};
+  const keys: Record<string, string | number> = {};
   for (const group of GROUPS) {
     let isGiven = false;
     for (const key of group) if (given[key]) isGiven = true;
@@ -44,11 +68,41 @@ export function datastoreConfig(config: NetworkConfig, env: Host["env"]): Datast
       if (value) keys[key] = value;
     }
   }
+  if (keys.datastore_type === "kubernetes" || (!keys.datastore_type && namesApiServer(config)))
+    Object.assign(keys, kubernetesKeys(config, env));
   try {
     return datastoreConfigFromPlugin(keys);
   } catch (error) {
     throw asFailure(error, "the datastore is not configured");
   }
+}
+
+/** The API server that has the pods, where the configuration names one: it need not be the datastore. */
+export function apiServerConfig(config: NetworkConfig, env: Host["env"]): DatastoreConfig | undefined {
+  if (!namesApiServer(config)) return undefined;
+  try {
+    return datastoreConfigFromPlugin({ ...kubernetesKeys(config, env), datastore_type: "kubernetes" });
+  } catch (error) {
+    throw asFailure(error, "the Kubernetes API server is not configured");
+  }
+}
+
+function namesApiServer({ kubernetes }: NetworkConfig): boolean {
+  return Boolean(kubernetes.kubeconfig || kubernetes.k8s_api_root || kubernetes["policy.k8s_api_root"]);
+}
+
+function kubernetesKeys({ kubernetes }: NetworkConfig, env: Host["env"]): Record<string, string | number> {
+  const keys: Record<string, string | number> = {};
+  for (const group of KUBERNETES_GROUPS) {
+    const own = (key: string) => kubernetes[key.replace("kubernetes.", "")];
+    const isGiven = group.some(([key]) => own(key));
+    for (const [key, variable] of group) {
+      const value = isGiven || variable === "" ? own(key) : env[`CALICO_${variable}`] || env[variable];
+      // Very old configurations have the API's path in it.
+      if (value) keys[key] = key.endsWith("api_root") ? String(value).split("/api/")[0]! : value;
+    }
+  }
+  return keys;
 }
 
 /**

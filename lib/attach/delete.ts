@@ -115,7 +115,7 @@ async function release(
     const ipam = createIpam(client, { clock: host.now, log: host.log });
     await step("the addresses cannot be released", () =>
       underLock(call, host, async () => {
-        const { found } = await releaseContainer(client, ipam, identity);
+        const { found } = await releaseContainer(client, ipam, identity, recorded);
         const networks = recorded?.spec.ipNetworks;
         if (!found && networks !== undefined && networks.length > 0) {
           await (await import("./legacy.ts")).releaseRecorded(ipam, identity.handle, networks);
@@ -129,11 +129,21 @@ async function release(
   await callIpamPlugin(call, host, "DEL");
 }
 
-/** The container's addresses, and the endpoint if it is still this container's, in one commit. */
-export function releaseContainer(client: Client, ipam: Ipam, identity: Identity): Promise<Released> {
+/**
+ * The container's addresses, and the endpoint if it is still this container's, in one commit. `read` is the endpoint where
+ * the caller has it: a first attempt takes that, since the commit fails when it changed, and the next reads again.
+ */
+export function releaseContainer(
+  client: Client,
+  ipam: Ipam,
+  identity: Identity,
+  read?: WorkloadEndpoint,
+): Promise<Released> {
+  let known = read;
   return ipam.releaseByHandle(identity.handle, {
     alsoWrite: async (): Promise<Operation[]> => {
-      const endpoint = await readEndpoint(client, identity);
+      const endpoint = known ?? (await readEndpoint(client, identity));
+      known = undefined;
       return endpoint && belongsTo(endpoint, identity.containerId) ? [deleteEndpoint(endpoint)] : [];
     },
   });

@@ -77,7 +77,9 @@ export function readEndpoint(client: Client, identity: Identity): Promise<Worklo
  * read: taken for absent, its pod would get a second interface, or lose its addresses.
  */
 export async function endpointsOfPod(client: Client, identity: Identity): Promise<WorkloadEndpoint[]> {
-  const { endpointId, endpointPrefix, namespace } = identity;
+  const { endpointId, endpointPrefix, namespace, orchestrator } = identity;
+  // On Kubernetes all endpoints are pods.
+  if (client.capabilities.views && orchestrator !== "k8s") return [];
   const { items, unreadable } = await client.list(Kind, { namespace, namePrefix: endpointPrefix });
   for (const { ref, error } of unreadable) if (endpointNameMatches(endpointId, ref.name)) throw error;
   const endpoints: WorkloadEndpoint[] = [];

@@ -6,6 +6,7 @@ import {
   podInterfaceName,
 } from "../api/names.ts";
 import { CniError, errorCode, type Invocation, parseArgs } from "../cni/index.ts";
+import type { Client } from "../datastore/index.ts";
 import { sanitizeMesosLabel } from "./mesos.ts";
 import { isSegment } from "./settings.ts";
 
@@ -79,6 +80,15 @@ export function identify(call: Invocation, node: string, env: Invocation["env"])
     requestedIp: args.IP ?? "",
     labels: mesos.labels,
   };
+}
+
+/**
+ * The identity where the endpoints are to be found. On Kubernetes an endpoint is a pod, and called after eth0 whatever its
+ * interface is called.
+ */
+export function identityIn({ capabilities }: Client, identity: Identity): Identity {
+  if (!capabilities.views || identity.orchestrator !== "k8s" || identity.ifName === "eth0") return identity;
+  return { ...identity, endpointName: nameOf({ ...identity.endpointId, endpoint: "eth0" }) };
 }
 
 export function handleOf(network: string, containerId: string): string {

@@ -12,7 +12,7 @@ const LONGEST_NAME = 63;
  */
 export function checkProfileName(identity: Identity, policyType: string): void {
   const { network } = identity;
-  if (identity.orchestrator === "k8s" && policyType === "k8s") return;
+  if (usesKubernetes(identity, policyType)) return;
   let before = ".";
   let isGood = network.length <= LONGEST_NAME;
   for (let i = 0; i < network.length; i++) {
@@ -30,11 +30,9 @@ export function checkProfileName(identity: Identity, policyType: string): void {
   );
 }
 
-/** The profiles a new endpoint refers to: the network's, or with `policy.type` k8s the pod's namespace's (facts 2.5). */
-export function profilesOf(identity: Identity, policyType: string): string[] {
-  // The service account's (`ksa.…`) needs the pod, which only the Kubernetes API knows.
-  if (identity.orchestrator === "k8s" && policyType === "k8s") return [`kns.${identity.namespace}`];
-  return [identity.network];
+/** Whether the pod is looked up in Kubernetes: its endpoint then has the profiles of its namespace and service account (facts 2.5). */
+export function usesKubernetes(identity: Identity, policyType: string): boolean {
+  return identity.orchestrator === "k8s" && policyType === "k8s";
 }
 
 /** Only without a policy type the network's own profile is used, and made. */

@@ -59,6 +59,7 @@ async function requireRoom(call: Invocation, host: Host, client: Client): Promis
   const { ipv4Pools, ipv6Pools } = call.config.ipam;
   await createIpam(client, { clock: host.now, log: host.log }).requireRoom({
     ...familiesWanted(call),
+    namespaceLabels: "any",
     host: readNodename(call.config, host),
     use: "Workload",
     pools4: ipv4Pools,

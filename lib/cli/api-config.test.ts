@@ -4,14 +4,17 @@ import { parseApiConfig } from "./api-config.ts";
 const HEAD = "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\n";
 
 test("a configuration file is its settings", async () => {
-  const text = `${HEAD}metadata:\nspec:\n  datastoreType: "etcdv3"\n  etcdEndpoints: "https://a:2379,https://b:2379"\n  etcdCACertFile: /ca.pem\n  kubeconfig: ~/.kube/config\n`;
+  const text = `${HEAD}metadata:\nspec:\n  datastoreType: "etcdv3"\n  etcdEndpoints: "https://a:2379,https://b:2379"\n  etcdCACertFile: /ca.pem\n  kubeconfig: /k\n  k8sClientQPS: 2.5\n  usePodCIDR: true\n  k8sDisableNodePoll: true\n`;
   expect(await parseApiConfig(text, "/etc/calico/calicoctl.cfg")).toEqual({
     settings: {
       datastoreType: "etcdv3",
       etcdEndpoints: "https://a:2379,https://b:2379",
       etcdCACertFile: "/ca.pem",
+      kubeconfig: "/k",
+      k8sClientQPS: "2.5",
+      usePodCIDR: "true",
     },
-    unused: ["kubeconfig"],
+    unused: ["k8sDisableNodePoll"],
   });
   expect(await parseApiConfig(HEAD, "x")).toEqual({ settings: {}, unused: [] });
 });

@@ -3,9 +3,9 @@ import { didYouMean } from "./suggest.ts";
 
 /** The `spec` of a CalicoAPIConfig file. */
 export interface ApiConfig {
-  /** Settings of the datastore, by their keys in the file: etcdEndpoints. */
+  /** Settings of the datastore, by their keys in the file: etcdEndpoints. Numbers and booleans as their texts. */
   readonly settings: Readonly<Record<string, string>>;
-  /** Keys that this version does not act on, because they belong to a datastore it does not have. */
+  /** Keys that nothing is done with. */
   readonly unused: readonly string[];
 }
 
@@ -23,9 +23,6 @@ const SETTINGS: readonly string[] = [
   "etcdKey",
   "etcdCert",
   "etcdCACert",
-];
-
-const KUBERNETES: readonly string[] = [
   "kubeconfig",
   "kubeconfigInline",
   "k8sAPIEndpoint",
@@ -34,13 +31,17 @@ const KUBERNETES: readonly string[] = [
   "k8sCAFile",
   "k8sAPIToken",
   "k8sInsecureSkipTLSVerify",
-  "k8sDisableNodePoll",
   "usePodCIDR",
   "k8sClientQPS",
   "k8sClientBurst",
   "k8sCurrentContext",
   "calicoAPIGroup",
 ];
+
+/** Those that are not text. */
+const NUMBERS: readonly string[] = ["k8sClientQPS", "k8sClientBurst"];
+const BOOLEANS: readonly string[] = ["k8sInsecureSkipTLSVerify", "usePodCIDR"];
+const UNUSED: readonly string[] = ["k8sDisableNodePoll"];
 
 /** Reads the file of `-c`: YAML or JSON. Throws CliError CONFIG that names the file and the key, never a value. */
 export async function parseApiConfig(text: string, path: string): Promise<ApiConfig> {
@@ -64,13 +65,14 @@ export async function parseApiConfig(text: string, path: string): Promise<ApiCon
   const settings: Record<string, string> = {};
   const unused: string[] = [];
   for (const [key, value] of Object.entries(file.spec ?? {})) {
-    if (KUBERNETES.includes(key)) {
+    if (UNUSED.includes(key)) {
       unused.push(key);
       continue;
     }
     if (!SETTINGS.includes(key)) throw fail(`spec.${key}: there is no such setting${didYouMean(key, SETTINGS)}`);
-    if (typeof value === "string") settings[key] = value;
-    else if (value !== null) throw fail(`spec.${key}: must be text`);
+    const type = NUMBERS.includes(key) ? "number" : BOOLEANS.includes(key) ? "boolean" : "string";
+    if (typeof value === type) settings[key] = String(value);
+    else if (value !== null) throw fail(`spec.${key}: must be ${type === "string" ? "text" : `a ${type}`}`);
   }
   return { settings, unused };
 }

@@ -77,7 +77,10 @@ export interface NetworkConfig {
   readonly mesosLabels: readonly { readonly key: string; readonly value: string }[];
   readonly policyType: string;
   readonly features: { readonly ipAddrsNoIpam: boolean; readonly floatingIps: boolean };
-  /** Kept for the Kubernetes backend; nothing reads them before it exists. May hold secrets: never log them. */
+  /**
+   * `qps`, `burst`, `calico_api_group`, the keys of `kubernetes`, and with `policy.` before them those of `policy` that say
+   * where the API server is. May hold secrets: never log them.
+   */
   readonly kubernetes: Readonly<Record<string, string | number>>;
 }
 
@@ -283,15 +286,8 @@ function parseIpam(ipam: Fields): IpamConfig {
 
 function parseDatastore(fields: Fields, top: Top): DatastoreKeys {
   const type = top.datastore_type ?? "";
-  if (type === "kubernetes") {
-    throw new CniError(
-      errorCode.unsupportedField,
-      '"datastore_type" is "kubernetes", which is not supported yet',
-      'use "sqlite" (one machine) or "etcdv3"',
-    );
-  }
-  if (type !== "" && type !== "sqlite" && type !== "etcdv3") {
-    throw fields.invalid("datastore_type", `is ${quote(type)}, it must be "sqlite" or "etcdv3"`);
+  if (type !== "" && type !== "sqlite" && type !== "etcdv3" && type !== "kubernetes") {
+    throw fields.invalid("datastore_type", `is ${quote(type)}, it must be "sqlite", "etcdv3" or "kubernetes"`);
   }
   return {
     type,

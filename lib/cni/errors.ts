@@ -27,6 +27,8 @@ export const errorCode = {
   garbage: 105,
   /** The interface, its host side, or the address belongs to somebody else. */
   taken: 106,
+  /** An annotation of the pod or its namespace cannot be read, or asks for what is not allowed. */
+  annotation: 107,
   internal: 999,
 } as const;
 

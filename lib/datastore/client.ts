@@ -1,4 +1,4 @@
-import type { Kind } from "../api/kind.ts";
+import type { Kind, KindKey } from "../api/kind.ts";
 import type { Ref, Resource } from "../api/meta.ts";
 
 /** What a backend can promise beyond the contract. The behaviour suite skips by these, and says so. */
@@ -9,6 +9,12 @@ export interface Capabilities {
   readonly softDelete: boolean;
   /** A watch may be resumed at a revision the caller kept, after a reconnect or a restart. */
   readonly resumableWatch: boolean;
+  /**
+   * Some kinds are views of Kubernetes' own objects. A WorkloadEndpoint is there as soon as its Pod has a node: creating and updating it
+   * write addresses and container onto the Pod, whatever its revision, and deleting it takes the addresses off. A Node can be
+   * updated, but neither created nor deleted. A Profile is a Namespace's or a ServiceAccount's and cannot be written.
+   */
+  readonly views: boolean;
 }
 
 /** A subset of a kind that a backend can find without reading the rest. */
@@ -98,6 +104,8 @@ export interface Client {
 
   /** The object, or undefined when there is none. Throws INVALID when it is there but cannot be read. */
   get<R extends Resource>(kind: Kind<R>, ref: Ref): Promise<R | undefined>;
+  /** Whether there is an object of that name, readable or not. */
+  exists(kind: KindKey, ref: Ref): Promise<boolean>;
   /** All objects of a kind, or of one of its indexes. Those that cannot be read are named apart. */
   list<R extends Resource>(kind: Kind<R>, index?: Index): Promise<ListResult<R>>;
   /**
@@ -105,7 +113,10 @@ export interface Client {
    * IPAM are stored without metadata, as upstream does: their uid is made from the revision that created them.
    */
   create<R extends Resource>(kind: Kind<R>, resource: R): Promise<R>;
-  /** Compare-and-swap on `metadata.resourceVersion`, which is required: CONFLICT when it changed, NOT_FOUND when it is gone. */
+  /**
+   * Compare-and-swap on `metadata.resourceVersion`, which is required: CONFLICT when it changed, NOT_FOUND when it is gone. Whoever means to
+   * stop others by an update changes something: where nothing does, the revision may stay what it was.
+   */
   update<R extends Resource>(kind: Kind<R>, resource: R): Promise<R>;
   /** NOT_FOUND when there is none; returns the last state. */
   delete<R extends Resource>(kind: Kind<R>, ref: Ref, options?: DeleteOptions): Promise<R>;

@@ -1,8 +1,9 @@
 import type { Kind } from "../api/kind.ts";
 import type { ObjectMeta, Resource } from "../api/meta.ts";
-import { checkResource, completeResource } from "../api/resource.ts";
+import { completeStored } from "../api/resource.ts";
 import { describeProblem } from "../api/schema.ts";
-import { formatCidr, tryParseCidr } from "../ip/index.ts";
+import { isGoTime } from "../api/time.ts";
+import { type Cidr, formatCidr, tryParseCidr } from "../ip/index.ts";
 import { DatastoreError } from "./errors.ts";
 import { exactInteger, parseJson, stringifyJson } from "./json.ts";
 import { handleIdOfKey, type KeyParts, parseKey } from "./keys.ts";
@@ -26,7 +27,7 @@ interface ModelCodec {
 }
 
 /** Reads fields of one stored object; what it does not accept is reported with key and field. */
-class Reader {
+export class Reader {
   constructor(
     readonly key: string,
     readonly value: Json,
@@ -52,6 +53,7 @@ class Reader {
   time(field: string): string | undefined {
     const value = this.text(field);
     if (value === undefined || value === "") return undefined;
+    if (isGoTime(value)) return value;
     const time = RFC3339.test(value) ? goTime(value) : undefined;
     return typeof time === "string" && RFC3339.test(time) ? time : this.fail(field, value, "a time as in RFC 3339");
   }
@@ -84,7 +86,6 @@ class Reader {
 }
 
 const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
-const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
 const MAX_UINT64 = 0xffff_ffff_ffff_ffffn;
 
 const BLOCK_FIELDS = new Set([
@@ -123,69 +124,80 @@ function parseBlock(text: string): unknown {
 }
 
 const block: ModelCodec = {
-  decode(reader, parts) {
-    const text = reader.text("cidr") ?? reader.fail("cidr", undefined, "a CIDR");
-    const cidr = tryParseCidr(text);
-    const expected = formatCidr(parts.cidr!);
-    if (!cidr || formatCidr(cidr) !== expected) return reader.fail("cidr", text, `${expected}, as in its key`);
-    const bits = (cidr.version === 4 ? 32 : 128) - cidr.length;
-    if (bits > 16) reader.fail("cidr", text, "a block of at most 65536 addresses");
-    const size = 1 << bits;
-
-    const attributes = reader.list("attributes");
-    for (let i = 0; i < attributes.length; i++) attributes[i] = attribute(reader, attributes[i], i);
-    const allocations = reader.list("allocations");
-    if (allocations.length !== size)
-      reader.fail("allocations", allocations.length, `a list of ${size} entries, one an address`);
-    for (let i = 0; i < size; i++) {
-      if (allocations[i] !== null && !isInteger(allocations[i], MAX_INTEGER))
-        reader.fail(`allocations[${i}]`, allocations[i], "null or an index into attributes");
-    }
-    const unallocated = reader.list("unallocated");
-    for (let i = 0; i < unallocated.length; i++) {
-      if (!isInteger(unallocated[i], size - 1))
-        reader.fail(`unallocated[${i}]`, unallocated[i], `an integer from 0 to ${size - 1}`);
-    }
-    // Blocks written before owners had types name a host alone (model.AllocationBlock.HostAffinity). An `affinity` of null is an
-    // owner given up: what an older writer left beside it does not count.
-    const host = "affinity" in reader.value ? undefined : reader.text("hostAffinity");
-    const affinity = reader.text("affinity") ?? (host ? `host:${host}` : undefined);
-    const claimed = reader.time("affinity_claim_time");
-    const sequence = reader.value.sequenceNumber ?? 0;
-    return {
-      cidr: expected,
-      ...(affinity === undefined ? {} : { affinity }),
-      ...(claimed === undefined ? {} : { affinityClaimTime: claimed }),
-      allocations,
-      unallocated,
-      attributes,
-      sequenceNumber: uint64(sequence) ?? reader.fail("sequenceNumber", sequence, "an unsigned 64-bit integer"),
-      sequenceNumberForAllocation: reader.map("sequenceNumberForAllocation", uint64, "an unsigned 64-bit integer"),
-      deleted: reader.boolean("deleted"),
-      ...reader.others(BLOCK_FIELDS),
-    };
-  },
-  encode(spec) {
-    return {
-      cidr: canonicalCidr(spec.cidr),
-      affinity: spec.affinity ?? null,
-      ...(spec.affinityClaimTime ? { affinity_claim_time: goTime(spec.affinityClaimTime) } : {}),
-      allocations: spec.allocations ?? [],
-      unallocated: spec.unallocated ?? [],
-      attributes: storedAttributes(spec.attributes ?? []),
-      sequenceNumber: exactInteger(spec.sequenceNumber ?? 0),
-      sequenceNumberForAllocation: exactIntegers(sorted(spec.sequenceNumberForAllocation) ?? {}),
-      deleted: spec.deleted ?? false,
-      ...without(spec, BLOCK_FIELDS),
-    };
-  },
+  decode: (reader, parts) => decodeBlock(reader, parts.cidr!, "affinity_claim_time"),
+  encode: (spec) => encodeBlock(spec, "affinity_claim_time"),
 };
+
+type ClaimTimeField = "affinity_claim_time" | "affinityClaimTime";
+
+/** The spec of a stored block. Kubernetes' blocks are the same but for the name of one field. Throws INVALID. */
+export function decodeBlock(reader: Reader, named: Cidr, claimTime: ClaimTimeField): Json {
+  const text = reader.text("cidr") ?? reader.fail("cidr", undefined, "a CIDR");
+  const cidr = tryParseCidr(text);
+  const expected = formatCidr(named);
+  if (!cidr || formatCidr(cidr) !== expected) return reader.fail("cidr", text, `${expected}, as in its key`);
+  const bits = (cidr.version === 4 ? 32 : 128) - cidr.length;
+  if (bits > 16) reader.fail("cidr", text, "a block of at most 65536 addresses");
+  const size = 1 << bits;
+
+  const attributes = reader.list("attributes");
+  for (let i = 0; i < attributes.length; i++) attributes[i] = attribute(reader, attributes[i], i);
+  const allocations = reader.list("allocations");
+  if (allocations.length !== size)
+    reader.fail("allocations", allocations.length, `a list of ${size} entries, one an address`);
+  // No function is called for an entry: what a plugin calls 34 times starts the compiler's threads.
+  for (let i = 0; i < size; i++) {
+    const index = allocations[i];
+    if (index !== null && !(typeof index === "number" && Number.isSafeInteger(index) && index >= 0))
+      reader.fail(`allocations[${i}]`, index, "null or an index into attributes");
+  }
+  const unallocated = reader.list("unallocated");
+  for (let i = 0; i < unallocated.length; i++) {
+    const ordinal = unallocated[i];
+    if (!(typeof ordinal === "number" && Number.isInteger(ordinal) && ordinal >= 0 && ordinal < size))
+      reader.fail(`unallocated[${i}]`, ordinal, `an integer from 0 to ${size - 1}`);
+  }
+  // Blocks written before owners had types name a host alone (model.AllocationBlock.HostAffinity). An `affinity` of null is an
+  // owner given up: what an older writer left beside it does not count.
+  const host = "affinity" in reader.value ? undefined : reader.text("hostAffinity");
+  const affinity = reader.text("affinity") ?? (host ? `host:${host}` : undefined);
+  const claimed = reader.time(claimTime);
+  const sequence = reader.value.sequenceNumber ?? 0;
+  return {
+    cidr: expected,
+    ...(affinity === undefined ? {} : { affinity }),
+    ...(claimed === undefined ? {} : { affinityClaimTime: claimed }),
+    allocations,
+    unallocated,
+    attributes,
+    sequenceNumber: uint64(sequence) ?? reader.fail("sequenceNumber", sequence, "an unsigned 64-bit integer"),
+    sequenceNumberForAllocation: reader.map("sequenceNumberForAllocation", uint64, "an unsigned 64-bit integer"),
+    deleted: reader.boolean("deleted"),
+    ...reader.others(BLOCK_FIELDS),
+  };
+}
+
+/** What is stored of a block's spec. Its large integers are such as `JSON.stringify` prints exactly. */
+export function encodeBlock(spec: Json, claimTime: ClaimTimeField): Json {
+  return {
+    cidr: canonicalCidr(spec.cidr),
+    affinity: spec.affinity ?? null,
+    ...(spec.affinityClaimTime ? { [claimTime]: goTime(spec.affinityClaimTime) } : {}),
+    allocations: spec.allocations ?? [],
+    unallocated: spec.unallocated ?? [],
+    attributes: storedAttributes(spec.attributes ?? []),
+    sequenceNumber: exactInteger(spec.sequenceNumber ?? 0),
+    sequenceNumberForAllocation: exactIntegers(sorted(spec.sequenceNumberForAllocation) ?? {}),
+    deleted: spec.deleted ?? false,
+    ...without(spec, BLOCK_FIELDS),
+  };
+}
 
 const ATTRIBUTE_FIELDS = new Set(["handle_id", "secondary", "alternateOwnerAttrs", "releasedAt"]);
 
 function attribute(block: Reader, value: unknown, index: number): Json {
   if (!isObject(value)) return block.fail(`attributes[${index}]`, value, "an object");
-  const reader = new Reader(block.key, value, `attributes[${index}].`);
+  const reader = new Reader(block.key, value, `${block.path}attributes[${index}].`);
   const texts = (field: string): Json | undefined => {
     const map = reader.map(field, (item) => (typeof item === "string" ? item : undefined), "a string");
     return isEmpty(map) ? undefined : map;
@@ -348,7 +360,7 @@ export function encode(kind: Kind, resource: Resource): string {
       kind: kind.kind,
       apiVersion: kind.apiVersion,
       metadata: storedMetadata(metadata as ObjectMeta),
-      spec: spec ?? {},
+      ...(kind.verbatim && spec === undefined ? {} : { spec: spec ?? {} }),
       ...(status === undefined ? {} : { status }),
       ...others,
     });
@@ -365,7 +377,9 @@ export function isMarkedDeleted(resource: Resource): boolean {
 
 /** Go's metav1.Time: RFC 3339 in UTC without fractions. Text that is no time is kept, for validation to name. */
 export function goTime(time: unknown): unknown {
-  if (!(time instanceof Date) && (typeof time !== "string" || !RFC3339.test(time))) return time;
+  if (typeof time === "string") {
+    if (isGoTime(time) || !RFC3339.test(time)) return time;
+  } else if (!(time instanceof Date)) return time;
   const date = new Date(time);
   return Number.isNaN(date.getTime()) ? time : `${date.toISOString().slice(0, 19)}Z`;
 }
@@ -378,6 +392,9 @@ function decodeResource(kind: Kind, stored: Stored, value: Json, parts: KeyParts
   if (!isObject(metadata)) return fail("metadata", metadata, "an object");
   const spec = value.spec ?? {};
   if (!isObject(spec)) return fail("spec", spec, "an object");
+  const { apiVersion } = value;
+  if (kind.verbatim && apiVersion !== undefined && apiVersion !== kind.apiVersion)
+    fail("apiVersion", apiVersion, `"${kind.apiVersion}"`);
   if (value.kind !== undefined && value.kind !== kind.kind) fail("kind", value.kind, `"${kind.kind}"`);
   for (const field of ["name", "namespace"] as const) {
     const found = metadata[field] ?? undefined;
@@ -391,7 +408,7 @@ function decodeResource(kind: Kind, stored: Stored, value: Json, parts: KeyParts
     if (isEmpty(found) || found === "" || (field === "generation" && found === 0)) continue;
     define(clean, field, found);
   }
-  const resource = completeResource(kind, {
+  const resource: Resource = {
     ...value,
     apiVersion: kind.apiVersion,
     kind: kind.kind,
@@ -401,9 +418,9 @@ function decodeResource(kind: Kind, stored: Stored, value: Json, parts: KeyParts
       ...(parts.namespace === undefined ? {} : { namespace: parts.namespace }),
       resourceVersion: String(stored.modRevision),
     },
-    spec,
-  });
-  const problem = checkResource(kind, resource, { unknown: "keep", stored: true })[0];
+    ...(kind.verbatim ? {} : { spec }),
+  };
+  const problem = completeStored(kind, resource)[0];
   if (problem) throw unreadable(stored.key, describeProblem(problem));
   return resource;
 }
@@ -441,11 +458,13 @@ function parseStored(stored: Stored, parse: (text: string) => unknown): Json {
   } catch (cause) {
     throw unreadable(stored.key, "is not JSON", cause);
   }
-  if (!isObject(value)) throw unreadable(stored.key, `${sample(value)}: must be a JSON object`);
+  // Quoting nothing of it: it may be what is left of a Secret.
+  if (!isObject(value)) throw unreadable(stored.key, "must be a JSON object");
   return value;
 }
 
-function unreadable(key: string, problem: string, cause?: unknown): DatastoreError {
+/** INVALID: a stored object that cannot be read. */
+export function unreadable(key: string, problem: string, cause?: unknown): DatastoreError {
   return new DatastoreError(
     "INVALID",
     `${key}: ${problem}; the stored object cannot be read, correct or delete it`,
@@ -454,7 +473,7 @@ function unreadable(key: string, problem: string, cause?: unknown): DatastoreErr
 }
 
 /** A short piece of a value for messages. */
-function sample(value: unknown): string {
+export function sample(value: unknown): string {
   if (value === undefined) return "missing";
   const text = stringifyJson(value) ?? String(value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
@@ -465,19 +484,18 @@ const isObject = (value: unknown): value is Json =>
 
 const isWhole = (value: unknown): value is number => Number.isSafeInteger(value);
 
-const isInteger = (value: unknown, max: number): value is number =>
-  typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= max;
-
 function uint64(value: unknown): bigint | undefined {
-  if (typeof value === "number") return isInteger(value, MAX_INTEGER) ? BigInt(value) : undefined;
+  if (typeof value === "number") return Number.isSafeInteger(value) && value >= 0 ? BigInt(value) : undefined;
   return typeof value === "bigint" && value >= 0n && value <= MAX_UINT64 ? value : undefined;
 }
 
 const isEmpty = (value: unknown): boolean =>
-  value === undefined || value === null || (isObject(value) && Object.keys(value).length === 0);
+  value === undefined ||
+  value === null ||
+  (typeof value === "object" && !Array.isArray(value) && Object.keys(value).length === 0);
 
 /** With its keys in order, as Go prints maps. */
-function sorted(map: unknown): unknown {
+export function sorted(map: unknown): unknown {
   if (!isObject(map)) return map ?? undefined;
   const names = Object.keys(map);
   if (names.length < 2) return map;
@@ -486,7 +504,7 @@ function sorted(map: unknown): unknown {
   return inOrder;
 }
 
-function without(object: Json, known: ReadonlySet<string>): Json {
+export function without(object: Json, known: ReadonlySet<string>): Json {
   const others: Json = {};
   for (const field of Object.keys(object)) if (!known.has(field)) define(others, field, object[field]);
   return others;

@@ -45,7 +45,37 @@ export interface EtcdConfig {
   readonly timeout?: number;
 }
 
-export type DatastoreConfig = SqliteConfig | EtcdConfig;
+/**
+ * A Kubernetes API server. Without a kubeconfig and without an endpoint it is the one of `$HOME/.kube/config`, and where there
+ * is no such file, that of the pod this runs in.
+ */
+export interface KubernetesConfig {
+  readonly type: "kubernetes";
+  /** One kubeconfig, or several separated by colons. */
+  readonly kubeconfig?: string;
+  /** The text of a kubeconfig; wins over the file. */
+  readonly kubeconfigInline?: string;
+  /** The context to use instead of the kubeconfig's current one. */
+  readonly context?: string;
+  /** `https://host:port`; with this and what follows, no kubeconfig is needed. Each replaces what the kubeconfig says. */
+  readonly apiEndpoint?: string;
+  /** PEM files. */
+  readonly caFile?: string;
+  readonly certFile?: string;
+  readonly keyFile?: string;
+  readonly token?: string;
+  readonly insecureSkipTlsVerify?: boolean;
+  /** Requests a second, on average; unlimited when absent. */
+  readonly qps?: number;
+  /** Requests at once before `qps` holds them back; 100 when absent, as the allocator asks in bursts. */
+  readonly burst?: number;
+  /** Where Calico's resources are: "v1" crd.projectcalico.org/v1, "v3" projectcalico.org/v3. Absent: the API server is asked. */
+  readonly apiGroup?: "v1" | "v3";
+  /** Pods get their addresses from their Node's podCIDRs (host-local), so tunnel addresses come from there too. */
+  readonly usePodCidr?: boolean;
+}
+
+export type DatastoreConfig = SqliteConfig | EtcdConfig | KubernetesConfig;
 
 /** The settings as texts, by the names that calicoctl's configuration file gives them; "" counts as absent. */
 export interface DatastoreSettings {
@@ -66,12 +96,31 @@ export interface DatastoreSettings {
   readonly etcdKey?: string | undefined;
   readonly etcdCert?: string | undefined;
   readonly etcdCACert?: string | undefined;
+  readonly kubeconfig?: string | undefined;
+  readonly kubeconfigInline?: string | undefined;
+  readonly k8sAPIEndpoint?: string | undefined;
+  readonly k8sKeyFile?: string | undefined;
+  readonly k8sCertFile?: string | undefined;
+  readonly k8sCAFile?: string | undefined;
+  readonly k8sAPIToken?: string | undefined;
+  /** "true" or "false", and what else Go's strconv.ParseBool takes. */
+  readonly k8sInsecureSkipTLSVerify?: string | undefined;
+  readonly k8sCurrentContext?: string | undefined;
+  /** Numbers. */
+  readonly k8sClientQPS?: string | undefined;
+  readonly k8sClientBurst?: string | undefined;
+  readonly usePodCIDR?: string | undefined;
+  /** projectcalico.org/v3 or crd.projectcalico.org/v1. */
+  readonly calicoAPIGroup?: string | undefined;
 }
 
 type Setting = keyof DatastoreSettings;
 
-/** Each setting's environment variable (also with CALICO_ before it, which wins) and key in the plugin's network configuration. */
-const NAMES: Readonly<Record<Setting, readonly [variable: string, pluginKey: string]>> = {
+/**
+ * Each setting's environment variable (also with CALICO_ before it, which wins) and its keys in the plugin's network
+ * configuration, the one that wins first. "" where there is none.
+ */
+const NAMES: Readonly<Record<Setting, readonly [variable: string, ...pluginKeys: string[]]>> = {
   datastoreType: ["DATASTORE_TYPE", "datastore_type"],
   datastoreFile: ["DATASTORE_FILE", "datastore_file"],
   etcdEndpoints: ["ETCD_ENDPOINTS", "etcd_endpoints"],
@@ -86,32 +135,63 @@ const NAMES: Readonly<Record<Setting, readonly [variable: string, pluginKey: str
   etcdKey: ["ETCD_KEY", "etcd_key"],
   etcdCert: ["ETCD_CERT", "etcd_cert"],
   etcdCACert: ["ETCD_CA_CERT", "etcd_ca_cert"],
+  kubeconfig: ["KUBECONFIG", "kubernetes.kubeconfig"],
+  kubeconfigInline: [""],
+  k8sAPIEndpoint: ["K8S_API_ENDPOINT", "kubernetes.k8s_api_root", "policy.k8s_api_root"],
+  k8sKeyFile: ["K8S_KEY_FILE", "policy.k8s_client_key"],
+  k8sCertFile: ["K8S_CERT_FILE", "policy.k8s_client_certificate"],
+  k8sCAFile: ["K8S_CA_FILE", "policy.k8s_certificate_authority"],
+  k8sAPIToken: ["K8S_API_TOKEN", "policy.k8s_auth_token"],
+  k8sInsecureSkipTLSVerify: ["K8S_INSECURE_SKIP_TLS_VERIFY", "k8s_insecure_skip_tls_verify"],
+  k8sCurrentContext: ["K8S_CURRENT_CONTEXT", "k8s_current_context"],
+  k8sClientQPS: ["K8S_CLIENT_QPS", "qps"],
+  k8sClientBurst: ["K8S_CLIENT_BURST", "burst"],
+  usePodCIDR: ["USE_POD_CIDR", "use_pod_cidr"],
+  calicoAPIGroup: ["CALICO_API_GROUP", "calico_api_group"],
 };
 const SETTINGS = Object.keys(NAMES) as Setting[];
 
-/** The datastore that a command line uses: DATASTORE_TYPE, DATASTORE_FILE, ETCD_*, each also with CALICO_ before it. CONFIG when they contradict. */
+/**
+ * The datastore that a command line uses: DATASTORE_TYPE, DATASTORE_FILE, ETCD_*, KUBECONFIG, K8S_*, USE_POD_CIDR, CALICO_API_GROUP,
+ * each also with CALICO_ before it. CONFIG when they contradict.
+ */
 export function datastoreConfigFromEnv(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): DatastoreConfig {
   const settings: Partial<Record<Setting, string>> = {};
   for (const setting of SETTINGS) {
     const [variable] = NAMES[setting];
-    const value = env[`CALICO_${variable}`] || env[variable];
+    const value = variable === "" ? undefined : env[`CALICO_${variable}`] || env[variable];
     if (value) settings[setting] = value;
   }
   return datastoreConfig(settings, (setting) => NAMES[setting][0]);
 }
 
-/** The datastore that a network configuration names: `datastore_type`, `datastore_file`, `etcd_*`. CONFIG, naming the key, when one is wrong. */
+/**
+ * The datastore that a network configuration names: `datastore_type`, `datastore_file`, `etcd_*`, `kubernetes.*`, `policy.k8s_*`,
+ * `qps`, `burst`, `calico_api_group`. A key with a dot is looked for as it stands, and within the object before the dot. CONFIG,
+ * naming the key, when one is wrong.
+ */
 export function datastoreConfigFromPlugin(keys: Readonly<Record<string, unknown>>): DatastoreConfig {
   const settings: Partial<Record<Setting, string>> = {};
   for (const setting of SETTINGS) {
-    const key = NAMES[setting][1];
-    const value = keys[key] ?? "";
-    if (typeof value !== "string") throw config(`${key}: must be a string`);
-    if (value !== "") settings[setting] = value;
+    for (const key of NAMES[setting].slice(1)) {
+      let value = pluginValue(keys, key);
+      // A rate of 0, or below, is none.
+      if (typeof value === "number" && (key === "qps" || key === "burst")) value = value > 0 ? String(value) : "";
+      if (typeof value !== "string") throw config(`${key}: must be a string`);
+      if (value !== "") settings[setting] ??= value;
+    }
   }
-  return datastoreConfig(settings, (setting) => NAMES[setting][1]);
+  return datastoreConfig(settings, (setting) => NAMES[setting][1] ?? setting);
+}
+
+function pluginValue(keys: Readonly<Record<string, unknown>>, key: string): unknown {
+  const value = keys[key] ?? "";
+  const dot = key.indexOf(".");
+  if (value !== "" || dot < 0) return value;
+  const group = keys[key.slice(0, dot)];
+  return (typeof group === "object" && group !== null && (group as Record<string, unknown>)[key.slice(dot + 1)]) || "";
 }
 
 /** The datastore that `settings` describe; `named` says how the user calls a setting, for messages. */
@@ -119,21 +199,78 @@ export function datastoreConfig(
   settings: DatastoreSettings,
   named: (setting: Setting) => string = (setting) => setting,
 ): DatastoreConfig {
-  const type = settings.datastoreType || (hasEtcd(settings) ? "etcdv3" : "sqlite");
+  const type = settings.datastoreType || presumedType(settings);
   switch (type) {
     case "sqlite":
       return { type, file: settings.datastoreFile || DEFAULT_FILE };
     case "etcdv3":
       return etcdConfig(settings, named);
     case "kubernetes":
-      throw config(`${named("datastoreType")}: "kubernetes" is not in this version: use "sqlite" or "etcdv3"`);
+      return kubernetesConfig(settings, named);
     default:
-      throw config(`${named("datastoreType")}: "${type}": must be "sqlite" or "etcdv3"`);
+      throw config(`${named("datastoreType")}: "${type}": must be "sqlite", "etcdv3" or "kubernetes"`);
   }
 }
 
-const hasEtcd = (settings: DatastoreSettings): boolean =>
-  Boolean(settings.etcdEndpoints || settings.etcdDiscoverySrv || settings.etcdAuthority);
+/** As upstream, where etcd's endpoints mean etcd, and everything else Kubernetes; ours has an embedded datastore besides. */
+function presumedType(settings: DatastoreSettings): DatastoreConfig["type"] {
+  if (settings.etcdEndpoints || settings.etcdDiscoverySrv || settings.etcdAuthority) return "etcdv3";
+  if (settings.datastoreFile) return "sqlite";
+  return settings.kubeconfig || settings.kubeconfigInline || settings.k8sAPIEndpoint ? "kubernetes" : "sqlite";
+}
+
+function kubernetesConfig(settings: DatastoreSettings, named: (setting: Setting) => string): KubernetesConfig {
+  pair(settings, named, "k8sCertFile", "k8sKeyFile");
+  const endpoint = settings.k8sAPIEndpoint || undefined;
+  const optional = {
+    kubeconfig: settings.kubeconfig,
+    kubeconfigInline: settings.kubeconfigInline,
+    context: settings.k8sCurrentContext,
+    apiEndpoint: endpoint && checkEndpoint(endpoint, named("k8sAPIEndpoint"), true),
+    caFile: settings.k8sCAFile,
+    certFile: settings.k8sCertFile,
+    keyFile: settings.k8sKeyFile,
+    token: settings.k8sAPIToken,
+    insecureSkipTlsVerify: flag(settings, named, "k8sInsecureSkipTLSVerify"),
+    qps: rate(settings, named, "k8sClientQPS"),
+    burst: rate(settings, named, "k8sClientBurst"),
+    apiGroup: apiGroup(settings, named),
+    usePodCidr: flag(settings, named, "usePodCIDR"),
+  };
+  const given = Object.entries(optional).filter(([, value]) => value);
+  return { type: "kubernetes", ...(Object.fromEntries(given) as Partial<KubernetesConfig>) };
+}
+
+function flag(settings: DatastoreSettings, named: (setting: Setting) => string, setting: Setting): boolean {
+  const text = settings[setting] || "false";
+  if (["1", "t", "T", "true", "TRUE", "True"].includes(text)) return true;
+  if (["0", "f", "F", "false", "FALSE", "False"].includes(text)) return false;
+  throw config(`${named(setting)}: "${text}": must be true or false`);
+}
+
+function rate(settings: DatastoreSettings, named: (setting: Setting) => string, setting: Setting): number | undefined {
+  const text = settings[setting];
+  if (!text) return undefined;
+  const value = Number(text);
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw config(`${named(setting)}: "${text}": must be a number, 0 or more`);
+}
+
+function apiGroup(settings: DatastoreSettings, named: (setting: Setting) => string): "v1" | "v3" | undefined {
+  const text = settings.calicoAPIGroup;
+  switch (text?.toLowerCase() ?? "") {
+    case "":
+      return undefined;
+    case "projectcalico.org/v3":
+      return "v3";
+    case "crd.projectcalico.org/v1":
+      return "v1";
+    default:
+      throw config(
+        `${named("calicoAPIGroup")}: "${text}": must be "projectcalico.org/v3" or "crd.projectcalico.org/v1", or absent`,
+      );
+  }
+}
 
 function etcdConfig(settings: DatastoreSettings, named: (setting: Setting) => string): EtcdConfig {
   if (settings.etcdEndpoints && settings.etcdDiscoverySrv)
@@ -175,12 +312,13 @@ function endpointsOf(settings: DatastoreSettings, named: (setting: Setting) => s
   throw config(`${named("etcdEndpoints")}: missing: must be one or more of http://host:2379, separated by commas`);
 }
 
-function checkEndpoint(endpoint: string, name: string): string {
+function checkEndpoint(endpoint: string, name: string, withPath = false): string {
   const url = URL.parse(endpoint);
   // The text may hold a password, so it is not repeated.
   if (url && (url.username !== "" || url.password !== ""))
     throw config(`${name}: must not contain a user name or password: they have settings of their own`);
-  if (url && (url.protocol === "http:" || url.protocol === "https:") && url.hostname !== "") return url.origin;
+  if (url && (url.protocol === "http:" || url.protocol === "https:") && url.hostname !== "")
+    return withPath ? url.href.replace(/\/$/, "") : url.origin;
   throw config(`${name}: "${endpoint}": must be http://host:port or https://host:port`);
 }
 

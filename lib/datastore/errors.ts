@@ -13,6 +13,8 @@ export type DatastoreErrorCode =
   | "CORRUPT"
   /** The resource that was given, or the one that is stored, is not a valid one of its kind. */
   | "INVALID"
+  /** This datastore does not let anybody do that to objects of the kind, whatever they hold. */
+  | "UNSUPPORTED"
   /** The configuration of the datastore is wrong. */
   | "CONFIG";
 

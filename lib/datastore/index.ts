@@ -6,7 +6,8 @@
  *
  * Data flow: Client (client.ts) -> KeyValueClient, which makes keys (keys.ts) and JSON (codec.ts) of resources, joins
  * reads of one moment into one round trip (batcher.ts) and turns changes into events (watch.ts) -> a KeyValueStore
- * (store.ts): sqlite/, etcd/ or, for tests, memory/.
+ * (store.ts): sqlite/, etcd/ or, for tests, memory/. On Kubernetes the Client is another one, kubernetes/, as objects there have no
+ * keys of ours, and some are views of Kubernetes' own.
  */
 export type {
   Capabilities,
@@ -26,6 +27,7 @@ export {
   datastoreConfigFromEnv,
   datastoreConfigFromPlugin,
   type EtcdConfig,
+  type KubernetesConfig,
   type SqliteConfig,
 } from "./config.ts";
 export { DatastoreError, type DatastoreErrorCode } from "./errors.ts";

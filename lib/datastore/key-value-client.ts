@@ -1,6 +1,7 @@
-import type { Kind } from "../api/kind.ts";
+import type { Kind, KindKey } from "../api/kind.ts";
 import type { Ref, Resource } from "../api/meta.ts";
-import { checkResource } from "../api/resource.ts";
+import { PROFILE_KEY } from "../api/names.ts";
+import { checkPlain, checkResource } from "../api/resource.ts";
 import { describeProblem } from "../api/schema.ts";
 import { ReadBatcher } from "./batcher.ts";
 import type {
@@ -21,7 +22,7 @@ import { listIndex, selects } from "./select.ts";
 import type { Compare, KeyValueStore, Stored, TransactResult, Write } from "./store.ts";
 import { watchKind } from "./watch.ts";
 
-const CAPABILITIES: Capabilities = { atomicBatch: true, softDelete: false, resumableWatch: true };
+const CAPABILITIES: Capabilities = { atomicBatch: true, softDelete: false, resumableWatch: true, views: false };
 
 /** How often a write whose conditions the caller left open is tried again when somebody else was quicker. */
 const ATTEMPTS = 10;
@@ -57,13 +58,23 @@ export class KeyValueClient implements Client {
 
   async get<R extends Resource>(kind: Kind<R>, ref: Ref): Promise<R | undefined> {
     if (ref.name === kind.builtIn?.name) return kind.builtIn.make();
-    const stored = await this.#stored(plain(kind), ref);
+    const stored = (await this.#stored(plain(kind), ref)) ?? (mayBeMade(kind, ref) && (await this.#made(ref)));
     const resource = stored && decode(kind, stored);
     return resource && !isMarkedDeleted(resource) ? resource : undefined;
   }
 
+  async exists(kind: KindKey, ref: Ref): Promise<boolean> {
+    if (ref.name === kind.builtIn?.name) return true;
+    const key = keyOf(kind, ref);
+    if (key === undefined)
+      throw new DatastoreError("INVALID", `${describeRef(kind, ref)}: its name does not tell its key`);
+    if ((await this.#reads.read([{ key }])).results[0]!.length > 0) return true;
+    return mayBeMade(kind, ref) && (await this.#made(ref)) !== undefined;
+  }
+
   async list<R extends Resource>(kind: Kind<R>, index?: Index): Promise<ListResult<R>> {
-    const { revision, stored } = await listIndex(plain(kind), index, (ranges) => this.#reads.read(ranges));
+    const reads = kind.kind === "Profile" ? await this.#profiles() : this.#reads;
+    const { revision, stored } = await listIndex(plain(kind), index, (ranges) => reads.read(ranges));
     const items: R[] = [];
     const unreadable: Unreadable[] = [];
     const { builtIn } = kind;
@@ -110,7 +121,7 @@ export class KeyValueClient implements Client {
   }
 
   watch<R extends Resource>(kind: Kind<R>, options: WatchOptions = {}): AsyncIterable<WatchEvent<R>> {
-    return watchKind(this.#store, kind, options);
+    return watchKind(kind.kind === "Profile" ? this.#profiles() : this.#store, kind, options);
   }
 
   close(): Promise<void> {
@@ -150,14 +161,21 @@ export class KeyValueClient implements Client {
       const { name } = operation.op === "delete" ? operation.ref : operation.resource.metadata;
       if (name === builtIn.name)
         throw new DatastoreError(operation.op === "create" ? "EXISTS" : "INVALID", builtIn.refusal(operation.op));
+      if (mayBeMade(operation.kind, { name })) {
+        const refusal = await (await this.#profiles()).refusal(name, operation.op);
+        if (refusal) throw refusal;
+      }
     }
     switch (operation.op) {
       case "create":
         return this.#prepareCreate(operation.kind, operation.resource, replaceable, trusts);
       case "update":
         return this.#prepareUpdate(operation.kind, operation.resource, trusts);
-      case "delete":
+      case "delete": {
+        const refusal = operation.kind.refuseDelete?.(operation.ref.name);
+        if (refusal !== undefined) throw new DatastoreError("INVALID", refusal);
         return this.#prepareDelete(operation.kind, operation.ref, operation);
+      }
     }
   }
 
@@ -237,6 +255,17 @@ export class KeyValueClient implements Client {
     };
   }
 
+  /** The store with the profiles that are made of Kubernetes' objects. */
+  async #profiles() {
+    return new (await import("./profile-view.ts")).ProfileView(this.#store);
+  }
+
+  /** The profile of a name that is made of a Namespace or a ServiceAccount. */
+  async #made({ name }: Ref): Promise<Stored | undefined> {
+    const key = keyOf(PROFILE_KEY, { name })!;
+    return (await (await this.#profiles()).read([{ key }])).results[0]?.[0];
+  }
+
   async #stored(kind: Kind, ref: Ref): Promise<Stored | undefined> {
     const key = keyOf(kind, ref);
     if (key !== undefined) return (await this.#reads.read([{ key }])).results[0]?.[0];
@@ -269,11 +298,14 @@ function encodeChecked(kind: Kind, resource: Resource, trusts: boolean) {
   if (isModelKind(kind)) {
     if (!trusts) read(0, 0);
   } else {
-    const complete = read(0, 0);
-    const problem = checkResource(kind, complete, { unknown: "keep" })[0];
-    if (problem)
-      throw new DatastoreError("INVALID", `${describeRef(kind, resource.metadata)}: ${describeProblem(problem)}`);
-    value = encode(kind, complete);
+    let problems = checkPlain(kind, resource);
+    if (problems === undefined) {
+      const complete = read(0, 0);
+      problems = checkResource(kind, complete, { unknown: "keep" });
+      value = encode(kind, complete);
+    }
+    if (problems.length > 0)
+      throw new DatastoreError("INVALID", `${describeRef(kind, resource.metadata)}: ${describeProblem(problems[0]!)}`);
   }
   const decoded = (modRevision: number, createRevision: number | undefined): Resource => {
     const answer = read(modRevision, createRevision ?? 0);
@@ -348,6 +380,11 @@ function attempt<T>(read: () => T): T | undefined {
     if (error instanceof DatastoreError) return undefined;
     throw error;
   }
+}
+
+/** Whether there can be such an object without it being stored: a profile with the name of one that Kubernetes' objects have. */
+function mayBeMade({ kind }: { readonly kind: string }, { name }: { readonly name: string }): boolean {
+  return kind === "Profile" && (name.startsWith("kns.") || name.startsWith("ksa."));
 }
 
 /** A Kind<R> takes an R where a Kind takes any resource; the codec only ever gives it its own. */

@@ -1,4 +1,4 @@
-import type { Kind } from "../api/kind.ts";
+import type { Kind, KindKey } from "../api/kind.ts";
 import type { Ref, Resource } from "../api/meta.ts";
 import { affinityName, cidrName } from "../api/names.ts";
 import { type Cidr, formatCidr, parseCidr, tryParseCidr } from "../ip/index.ts";
@@ -11,6 +11,8 @@ import { inRange, prefixRange, type Range } from "./store.ts";
  * plural; the objects of IPAM keep the older layout of the v1 model, because that is what every other Calico reads.
  */
 export const RESOURCES = "/calico/resources/v3/projectcalico.org/";
+/** Of Kubernetes' own kinds: a place of ours, which no other Calico reads, as it has them from an API server. */
+export const KUBERNETES = "/calico/resources/v3/kubernetes/";
 export const IPAM = "/calico/ipam/v2/";
 const BLOCKS = `${IPAM}assignment/`;
 /** The largest block has 2^12 addresses: /20 and /116. */
@@ -42,7 +44,7 @@ export function cidrOfName(name: string): Cidr | undefined {
 }
 
 /** The key of an object. Undefined for a BlockAffinity of which only the name is given: the name does not tell its key. */
-export function keyOf(kind: Kind, ref: Ref): string | undefined {
+export function keyOf(kind: KindKey, ref: Ref): string | undefined {
   switch (kind.kind) {
     case "IPAMBlock":
       return blockKey(blockCidr(ref));
@@ -55,8 +57,9 @@ export function keyOf(kind: Kind, ref: Ref): string | undefined {
       return IPAM_CONFIG;
     default: {
       const name = segment(kind, "metadata.name", ref.name);
-      if (!kind.namespaced) return `${RESOURCES}${kind.plural}/${name}`;
-      return `${RESOURCES}${kind.plural}/${segment(kind, "metadata.namespace", ref.namespace)}/${name}`;
+      const prefix = `${kind.verbatim ? KUBERNETES : RESOURCES}${kind.plural}/`;
+      if (!kind.namespaced) return prefix + name;
+      return `${prefix}${segment(kind, "metadata.namespace", ref.namespace)}/${name}`;
     }
   }
 }
@@ -66,7 +69,7 @@ export function blockKey(cidr: Cidr): string {
 }
 
 /** How an object is named in messages: `BlockAffinity node1-10-0-0-0-26`, `WorkloadEndpoint prod/web`. */
-export function describeRef(kind: Kind, ref: Ref): string {
+export function describeRef(kind: KindKey, ref: Ref): string {
   return `${kind.kind} ${ref.namespace === undefined ? "" : `${ref.namespace}/`}${ref.name}`;
 }
 
@@ -80,15 +83,17 @@ export function rangesOf(kind: Kind, index: Index | undefined): Range[] {
       // Nothing but "host" and "virtual" lies between the two.
       if (!index || !("node" in index)) return [{ start: `${IPAM}host/`, end: `${IPAM}virtual0` }];
       const node = segment(kind, "spec.node", index.node);
-      const types: AffinityType[] = index.affinityType ? [index.affinityType] : ["host", "virtual"];
-      return types.map((type) => prefixRange(`${IPAM}${type}/${node}/`));
+      const ranges: Range[] = [];
+      if (index.affinityType !== "virtual") ranges.push(prefixRange(`${IPAM}host/${node}/`));
+      if (index.affinityType !== "host") ranges.push(prefixRange(`${IPAM}virtual/${node}/`));
+      return ranges;
     }
     case "IPAMHandle":
       return [prefixRange(HANDLES)];
     case "IPAMConfiguration":
       return [{ key: IPAM_CONFIG }];
     default: {
-      const prefix = `${RESOURCES}${kind.plural}/`;
+      const prefix = `${kind.verbatim ? KUBERNETES : RESOURCES}${kind.plural}/`;
       if (!index || !("namespace" in index) || !kind.namespaced) return [prefixRange(prefix)];
       const namespace = segment(kind, "metadata.namespace", index.namespace);
       return [prefixRange(`${prefix}${namespace}/${"namePrefix" in index ? index.namePrefix : ""}`)];
@@ -152,7 +157,7 @@ export function parseKey(kind: Kind, key: string): KeyParts | undefined {
     case "IPAMConfiguration":
       return key === IPAM_CONFIG ? { name: "default" } : undefined;
     default: {
-      const prefix = `${RESOURCES}${kind.plural}/`;
+      const prefix = `${kind.verbatim ? KUBERNETES : RESOURCES}${kind.plural}/`;
       if (!key.startsWith(prefix)) return undefined;
       const parts = key.slice(prefix.length).split("/");
       if (parts.length !== (kind.namespaced ? 2 : 1) || parts.includes("")) return undefined;
@@ -221,7 +226,7 @@ function affinityKey(ref: Ref): string | undefined {
 
 const isSegment = (text: unknown): text is string => typeof text === "string" && text !== "" && !text.includes("/");
 
-function segment(kind: Kind, path: string, text: unknown): string {
+function segment(kind: KindKey, path: string, text: unknown): string {
   if (isSegment(text)) return text;
   throw new DatastoreError(
     "INVALID",
@@ -229,6 +234,6 @@ function segment(kind: Kind, path: string, text: unknown): string {
   );
 }
 
-function invalid(kind: Kind, ref: Ref, problem: string): DatastoreError {
+function invalid(kind: KindKey, ref: Ref, problem: string): DatastoreError {
   return new DatastoreError("INVALID", `${describeRef(kind, ref)}: ${problem}`);
 }

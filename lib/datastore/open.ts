@@ -1,15 +1,16 @@
 import type { Client } from "./client.ts";
-import type { DatastoreConfig } from "./config.ts";
+import type { DatastoreConfig, EtcdConfig, SqliteConfig } from "./config.ts";
 import { KeyValueClient } from "./key-value-client.ts";
 import type { KeyValueStore } from "./store.ts";
 
 /** Connects to a datastore. Only the code of the chosen backend is loaded. */
 export async function openClient(config: DatastoreConfig): Promise<Client> {
+  if (config.type === "kubernetes") return (await import("./kubernetes/open.ts")).openKubernetesClient(config);
   return new KeyValueClient(await openStore(config));
 }
 
-/** The store beneath {@link openClient}. */
-export async function openStore(config: DatastoreConfig): Promise<KeyValueStore> {
+/** The store beneath {@link openClient}, where there is one. */
+export async function openStore(config: SqliteConfig | EtcdConfig): Promise<KeyValueStore> {
   switch (config.type) {
     case "sqlite":
       return (await import("./sqlite/store.ts")).openSqlite(config);

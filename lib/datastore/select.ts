@@ -38,7 +38,7 @@ export async function listIndex(
 ): Promise<{ revision: number; stored: readonly Stored[] }> {
   if (kind.kind !== "IPAMBlock" || !index || !("node" in index)) {
     const { revision, results } = await read(rangesOf(kind, index));
-    return { revision, stored: results.flat() };
+    return { revision, stored: results.length === 1 ? results[0]! : results.flat() };
   }
   const affinity = { ...kind, kind: "BlockAffinity" };
   const affinities = await read(rangesOf(affinity, index));

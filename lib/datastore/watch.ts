@@ -24,11 +24,15 @@ interface Known {
 /** Waits between attempts to go on when the store does not answer, in milliseconds. */
 const RETRY = { first: 100, most: 5000 };
 
+/** What a watch needs of a store. */
+type Watched = Pick<KeyValueStore, "read" | "watch">;
+
 export async function* watchKind<R extends Resource>(
-  store: KeyValueStore,
+  watched: Watched | Promise<Watched>,
   kind: Kind<R>,
   options: WatchOptions,
 ): AsyncGenerator<WatchEvent<R>, void, undefined> {
+  const store = await watched;
   const signal = options.signal ?? new AbortController().signal;
   const range = covering(rangesOf(kind as unknown as Kind, options.index));
   const known = new Map<string, Known>();
@@ -141,7 +145,7 @@ export async function* watchKind<R extends Resource>(
 }
 
 /** The list after a gap. A store that does not answer is asked again until it does, or until the watch ends. */
-async function listAgain(store: KeyValueStore, range: Range, signal: AbortSignal) {
+async function listAgain(store: Watched, range: Range, signal: AbortSignal) {
   for (let wait = RETRY.first; !signal.aborted; wait = Math.min(wait * 2, RETRY.most)) {
     try {
       const { revision, results } = await store.read([range]);

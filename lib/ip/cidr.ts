@@ -1,4 +1,4 @@
-import { type Address, formatAddress, parseSmall, tryParseAddress } from "./address.ts";
+import { type Address, formatAddress, tryParseAddress } from "./address.ts";
 
 /** A network: `base` has no bit set beyond `length`. */
 export interface Cidr {
@@ -14,10 +14,11 @@ export function tryParseCidr(text: string): Cidr | undefined {
   const slash = text.lastIndexOf("/");
   if (slash < 0) return undefined;
   const address = tryParseAddress(text.slice(0, slash));
-  const length = parseSmall(text.slice(slash + 1));
-  if (!address || length === undefined) return undefined;
+  const digits = text.slice(slash + 1);
+  const length = Number(digits);
+  if (!address || String(length) !== digits || (length & 255) !== length) return undefined;
   // An IPv4-mapped network keeps its IPv6 prefix length in text; it has no IPv4 meaning below /96, so it is refused.
-  if (length > bits(address.version) || (address.version === 4 && text.indexOf(":") >= 0)) return undefined;
+  if (address.version === 4 ? length > 32 || text.indexOf(":") >= 0 : length > 128) return undefined;
   return cidrFromAddress(address, length);
 }
 
@@ -30,7 +31,7 @@ export function parseCidr(text: string): Cidr {
 
 /** The network of `length` bits around an address. */
 export function cidrFromAddress(address: Address, length: number): Cidr {
-  const shift = BigInt(bits(address.version) - length);
+  const shift = BigInt((address.version === 4 ? 32 : 128) - length);
   return { version: address.version, base: (address.value >> shift) << shift, length };
 }
 

@@ -111,7 +111,7 @@ export function chooseFamily(
       rejected.length === 0
         ? `there is no IPv${version} pool; make one with 'calicoctl create -f', or ask for no IPv${version} address`
         : `no IPv${version} pool may be used by node ${request.host}: ${why}`,
-      { pools: rejected },
+      { pools: rejected, family: version },
     );
   }
   const ranked: { row: Row; base: bigint; rank: number }[] = [];

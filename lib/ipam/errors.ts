@@ -36,12 +36,15 @@ export class IpamError extends Error {
   override readonly name = "IpamError";
   /** For IPAM_NO_POOLS and IPAM_POOL_EXHAUSTED: why each pool gave nothing. */
   readonly pools: readonly PoolReason[];
+  /** Where it is about the pools of one address family. */
+  readonly family: 4 | 6 | undefined;
   constructor(
     readonly code: IpamErrorCode,
     message: string,
-    options?: { cause?: unknown; pools?: readonly PoolReason[] },
+    options?: { cause?: unknown; pools?: readonly PoolReason[]; family?: 4 | 6 },
   ) {
     super(message, options?.cause === undefined ? undefined : { cause: options.cause });
     this.pools = options?.pools ?? [];
+    this.family = options?.family;
   }
 }

@@ -30,7 +30,7 @@ export async function explainExhaustion(work: Work, family: Family, host: string
   return new IpamError(
     "IPAM_POOL_EXHAUSTED",
     `no free IPv${family.version} address in pools [${names}] for node ${host}: ${why}${hint}`,
-    { pools: all },
+    { pools: all, family: family.version },
   );
 }
 

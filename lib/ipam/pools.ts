@@ -60,7 +60,8 @@ export interface PoolQuery {
   /** Names or CIDRs. */
   readonly requested: readonly string[];
   readonly nodeLabels: Readonly<Record<string, string>>;
-  readonly namespaceLabels: Readonly<Record<string, string>>;
+  /** `any`: which pod it will be for is not known, so namespaces do not count. */
+  readonly namespaceLabels: Readonly<Record<string, string>> | "any";
 }
 
 export interface PoolChoice {
@@ -98,7 +99,12 @@ function unfitReason(pool: Pool, query: PoolQuery): string | undefined {
   if (spec.assignmentMode !== "Automatic") return `has assignmentMode ${spec.assignmentMode} and was not asked for`;
   if (!selectsAll(spec.nodeSelector) && !selectsNode(pool.resource, query.nodeLabels))
     return `does not select node ${query.host} (nodeSelector ${spec.nodeSelector})`;
-  if (!selectsAll(spec.namespaceSelector) && !selectsNamespace(pool.resource, query.namespaceLabels))
+  const { namespaceLabels } = query;
+  if (
+    namespaceLabels !== "any" &&
+    !selectsAll(spec.namespaceSelector) &&
+    !selectsNamespace(pool.resource, namespaceLabels)
+  )
     return `does not select the namespace (namespaceSelector ${spec.namespaceSelector})`;
   return wrongUse(pool, query.use);
 }
@@ -115,5 +121,6 @@ function requestedPool(pools: readonly Pool[], text: string, query: PoolQuery): 
   throw new IpamError(
     "IPAM_POOL_NOT_FOUND",
     `the IPv${query.version} pool "${text}" that was asked for ${problem}; name a pool that 'calicoctl get ippools' shows`,
+    { family: query.version },
   );
 }

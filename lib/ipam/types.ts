@@ -41,8 +41,8 @@ export interface AutoAssignRequest {
   readonly pools4?: readonly string[];
   /** The same for IPv6. */
   readonly pools6?: readonly string[];
-  /** Labels of the pod's namespace, for `namespaceSelector`; default none. */
-  readonly namespaceLabels?: Readonly<Record<string, string>>;
+  /** Labels of the pod's namespace, for `namespaceSelector`; default none. `any`: which pod it is for is not known. */
+  readonly namespaceLabels?: Readonly<Record<string, string>> | "any";
   /** Labels of the node, where the caller has read it already. Absent: the Node resource is read; one that does not exist has no labels. */
   readonly nodeLabels?: Readonly<Record<string, string>>;
   /** How many blocks of one address family the host may hold; the smaller of this and the configuration's counts, 20 when both are 0. */

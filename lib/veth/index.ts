@@ -30,7 +30,12 @@ export {
   type VethErrorCode,
 } from "./plan.ts";
 
-/** See repair.ts; loaded when it is called for. */
+/** See mac.ts; loaded when it is called for, as is what follows. */
+export async function podInterfaceMac(netns: string, name: string): Promise<string | undefined> {
+  return (await import("./mac.ts")).podInterfaceMac(netns, name);
+}
+
+/** See repair.ts. */
 export async function repairPodInterface(plan: PodInterfacePlan): Promise<Finding[]> {
   return (await import("./repair.ts")).repairPodInterface(plan);
 }

@@ -123,9 +123,9 @@ function valueShown(shown: readonly Shown[]): unknown {
   return values.length === 1 ? values[0] : values;
 }
 
-/** Fields in the order in which Go prints them. */
-function ordered({ kind, apiVersion, metadata, spec, status }: Resource) {
-  return { kind, apiVersion, metadata, spec, ...(status === undefined ? {} : { status }) };
+/** Fields in the order in which Go prints them; those of Kubernetes' own kinds as they were given. */
+function ordered({ kind, apiVersion, metadata, status, ...others }: Resource) {
+  return { kind, apiVersion, metadata, ...others, ...(status === undefined ? {} : { status }) };
 }
 
 const NAMESPACE: Column<Resource> = { title: "NAMESPACE", value: ({ metadata }) => metadata.namespace ?? "" };

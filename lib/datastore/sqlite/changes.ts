@@ -1,6 +1,6 @@
 import type { Statement } from "bun:sqlite";
 import { Gap, type Range, type Stored, type StoreEvent } from "../store.ts";
-import { type Row, stored } from "./rows.ts";
+import type { Row } from "./store.ts";
 
 interface ChangeRow {
   revision: number;
@@ -16,6 +16,7 @@ interface ChangeRow {
  */
 export function changesAfter(
   statement: (sql: string) => Statement,
+  stored: (row: Row) => Stored,
   range: Range,
   from: number,
   revision: number,

@@ -6,7 +6,6 @@ import type { Compare, KeyValueStore, Range, ReadResult, Stored, StoreEvent, Tra
 import { Gap } from "../store.ts";
 import { isBusy, replacedWhileOpen, sqliteError, textField } from "./errors.ts";
 import { checkFile, createFile, hasMoved, lockPath } from "./file.ts";
-import { type Row, stored } from "./rows.ts";
 
 /**
  * The embedded datastore: one file in WAL mode that any number of processes of one machine share. Opening an existing file does
@@ -39,6 +38,22 @@ const LOG_LIMIT = 4 * 2 ** 20;
 const BRIEF_CHECKPOINT = 100;
 
 const COLUMNS = "key, value, modified, created";
+const ONE = `SELECT ${COLUMNS} FROM kv WHERE key = ?1`;
+
+/** A row of `kv`. */
+export interface Row {
+  key: string;
+  value: string;
+  modified: number;
+  created: number;
+}
+
+const stored = (row: Row): Stored => ({
+  key: row.key,
+  value: row.value,
+  modRevision: row.modified,
+  createRevision: row.created,
+});
 
 /** How long to wait between attempts when another process is at work, in milliseconds. */
 const PAUSE = 0.3;
@@ -158,7 +173,7 @@ export class SqliteStore implements KeyValueStore {
       try {
         return this.#read(() => {
           replaced();
-          return changesAfter((sql) => this.#statement(sql), range, seen, this.#revision());
+          return changesAfter((sql) => this.#statement(sql), stored, range, seen, this.#revision());
         });
       } catch (error) {
         replaced();
@@ -199,31 +214,34 @@ export class SqliteStore implements KeyValueStore {
 
   #apply(compares: readonly Compare[], writes: readonly Write[]): TransactResult {
     const before = this.#revision();
+    const get = this.#statement(ONE);
     const current: (Stored | undefined)[] = [];
     const known = new Map<string, Stored | undefined>();
     let hold = true;
     for (const compare of compares) {
-      const stored = this.#get(compare.key);
-      current.push(stored);
-      known.set(compare.key, stored);
-      if (!holds(compare, stored)) hold = false;
+      const row = get.get(compare.key) as Row | null;
+      const found = row ? stored(row) : undefined;
+      current.push(found);
+      known.set(compare.key, found);
+      if (!holds(compare, found)) hold = false;
     }
     if (!hold) return { succeeded: false, revision: before, current };
     const revision = before + 1;
     let changed = false;
     const previous: (Stored | undefined)[] = [];
+    const log = this.#statement(
+      "INSERT INTO changes (revision, key, value, modified, created) VALUES (?1, ?2, ?3, ?4, ?5)",
+    );
     for (const { key, value } of writes) {
-      const old = known.has(key) ? known.get(key) : this.#get(key);
+      let old = known.get(key);
+      if (old === undefined && !known.has(key)) {
+        const row = get.get(key) as Row | null;
+        if (row) old = stored(row);
+      }
       previous.push(value === undefined ? old : undefined);
       if (value === undefined && !old) continue;
       changed = true;
-      this.#statement("INSERT INTO changes (revision, key, value, modified, created) VALUES (?1, ?2, ?3, ?4, ?5)").run(
-        revision,
-        key,
-        old?.value ?? null,
-        old?.modRevision ?? null,
-        old?.createRevision ?? null,
-      );
+      log.run(revision, key, old?.value ?? null, old?.modRevision ?? null, old?.createRevision ?? null);
       if (value === undefined) {
         this.#statement("DELETE FROM kv WHERE key = ?1").run(key);
         continue;
@@ -253,19 +271,15 @@ export class SqliteStore implements KeyValueStore {
     return (this.#statement("SELECT max(revision) AS revision FROM changes").get() as { revision: number }).revision;
   }
 
-  #get(key: string): Stored | undefined {
-    const row = this.#statement(`SELECT ${COLUMNS} FROM kv WHERE key = ?1`).get(key) as Row | null;
-    return row ? stored(row) : undefined;
-  }
-
   #ranges(ranges: readonly Range[]): Stored[][] {
+    const get = this.#statement(ONE);
     const results: Stored[][] = [];
     for (const range of ranges) {
       const found: Stored[] = [];
       results.push(found);
       if ("key" in range) {
-        const one = this.#get(range.key);
-        if (one) found.push(one);
+        const row = get.get(range.key) as Row | null;
+        if (row) found.push(stored(row));
       } else {
         const rows = this.#statement(`SELECT ${COLUMNS} FROM kv WHERE key >= ?1 AND key < ?2 ORDER BY key`);
         for (const row of rows.all(range.start, range.end) as Row[]) found.push(stored(row));

@@ -6,11 +6,23 @@ import { IPAMHandle, ipamHandleRef, newIPAMHandle } from "../../api/ipamhandle.t
 import { IPPool } from "../../api/ippool.ts";
 import type { Kind } from "../../api/kind.ts";
 import type { Resource } from "../../api/meta.ts";
+import { PROFILE_KEY } from "../../api/names.ts";
+import { Profile } from "../../api/profile.ts";
 import { WorkloadEndpoint } from "../../api/workloadendpoint.ts";
 import { IPAM, RESOURCES, refOf } from "../keys.ts";
-import { affinity, block, type Context, codeOf, endpoint, names, pool } from "./support.ts";
+import {
+  affinity,
+  block,
+  type Context,
+  codeOf,
+  endpoint,
+  type KeyValueContext,
+  names,
+  pool,
+  touched,
+} from "./support.ts";
 
-/** Single objects, and what is stored for them. */
+/** Single objects. */
 export function objectTests(on: Context): void {
   describe("one object", () => {
     test("is created, read, changed and deleted", async () => {
@@ -33,12 +45,27 @@ export function objectTests(on: Context): void {
       expect(await codeOf(on.client.delete(IPPool, ref))).toBe("NOT_FOUND");
     });
 
+    test("is asked for without being read", async ({ skip }) => {
+      if (on.client.capabilities.views) return skip("Profiles cannot be written");
+      await on.clear();
+      expect(await on.client.exists(PROFILE_KEY, { name: "net" })).toBe(false);
+      const { apiVersion, kind } = Profile;
+      await on.client.create(Profile, { apiVersion, kind, metadata: { name: "net" }, spec: {} });
+      expect(await on.client.exists(PROFILE_KEY, { name: "net" })).toBe(true);
+      expect(await on.client.exists(PROFILE_KEY, { name: "ne" })).toBe(false);
+      expect(await on.client.exists(Profile, { name: "projectcalico-default-allow" })).toBe(true);
+      await on.subject.spoil(Profile as unknown as Kind, "broken");
+      expect(await on.client.exists(PROFILE_KEY, { name: "broken" })).toBe(true);
+      expect(await codeOf(on.client.exists(PROFILE_KEY, { name: "a/b" }))).toBe("INVALID");
+      expect(await codeOf(on.client.exists(BlockAffinity, { name: "n-10-0-0-0-26" }))).toBe("INVALID");
+    });
+
     test("exists once, and only its present revision can be changed", async () => {
       await on.clear();
       const first = await on.client.create(IPPool, pool("main", "10.0.0.0/16"));
       expect(await codeOf(on.client.create(IPPool, pool("main", "10.1.0.0/16")))).toBe("EXISTS");
-      const second = await on.client.update(IPPool, first);
-      expect(await codeOf(on.client.update(IPPool, first))).toBe("CONFLICT");
+      const second = await on.client.update(IPPool, touched(first));
+      expect(await codeOf(on.client.update(IPPool, touched(first)))).toBe("CONFLICT");
       const options = { resourceVersion: first.metadata.resourceVersion! };
       expect(await codeOf(on.client.delete(IPPool, { name: "main" }, options))).toBe("CONFLICT");
       expect(await on.client.get(IPPool, { name: "main" })).toEqual(second);
@@ -58,7 +85,7 @@ export function objectTests(on: Context): void {
         expect(after.metadata.uid).not.toBe(before.metadata.uid);
         expect((await on.client.get(kind, refOf(resource)))!.metadata.uid).toBe(after.metadata.uid);
         expect(await codeOf(on.client.delete(kind, refOf(resource), { uid: before.metadata.uid! }))).toBe("CONFLICT");
-        await on.client.update(kind, after);
+        await on.client.update(kind, touched(after));
         await on.client.delete(kind, refOf(resource), { uid: after.metadata.uid! });
       }
     });
@@ -89,8 +116,26 @@ export function objectTests(on: Context): void {
       first.spec.cidr = "changed";
       expect((await on.client.get(IPPool, { name: "main" }))!.spec.cidr).toBe("10.0.0.0/16");
     });
-  });
 
+    test("that is marked deleted counts as absent", async () => {
+      await on.clear();
+      const handle = await on.client.create(IPAMHandle, newIPAMHandle("h", {}));
+      const marked = await on.client.update(IPAMHandle, { ...handle, spec: { ...handle.spec, deleted: true } });
+      expect(await on.client.get(IPAMHandle, ipamHandleRef("h"))).toBeUndefined();
+      expect((await on.client.list(IPAMHandle)).items).toEqual([]);
+      const again = await on.client.create(IPAMHandle, newIPAMHandle("h", { "10.0.0.0/26": 1 }));
+      expect(
+        await codeOf(
+          on.client.delete(IPAMHandle, ipamHandleRef("h"), { resourceVersion: marked.metadata.resourceVersion! }),
+        ),
+      ).toBe("CONFLICT");
+      expect(await on.client.get(IPAMHandle, ipamHandleRef("h"))).toEqual(again);
+    });
+  });
+}
+
+/** What is stored for them. */
+export function storedTests(on: KeyValueContext): void {
   describe("what is stored", () => {
     test("lies under upstream's keys, in upstream's JSON", async () => {
       await on.clear();
@@ -205,21 +250,6 @@ export function objectTests(on: Context): void {
       }
       expect((await on.client.delete(IPPool, { name: "bad" })).metadata.name).toBe("bad");
       expect(names((await on.client.list(IPPool)).items)).toEqual(["good"]);
-    });
-
-    test("and marked deleted counts as absent", async () => {
-      await on.clear();
-      const handle = await on.client.create(IPAMHandle, newIPAMHandle("h", {}));
-      const marked = await on.client.update(IPAMHandle, { ...handle, spec: { ...handle.spec, deleted: true } });
-      expect(await on.client.get(IPAMHandle, ipamHandleRef("h"))).toBeUndefined();
-      expect((await on.client.list(IPAMHandle)).items).toEqual([]);
-      const again = await on.client.create(IPAMHandle, newIPAMHandle("h", { "10.0.0.0/26": 1 }));
-      expect(
-        await codeOf(
-          on.client.delete(IPAMHandle, ipamHandleRef("h"), { resourceVersion: marked.metadata.resourceVersion! }),
-        ),
-      ).toBe("CONFLICT");
-      expect(await on.client.get(IPAMHandle, ipamHandleRef("h"))).toEqual(again);
     });
   });
 }

@@ -9,10 +9,10 @@ import { parseCidr } from "../../ip/index.ts";
 import { KeyValueClient } from "../key-value-client.ts";
 import { blockKey, IPAM, keyOf } from "../keys.ts";
 import { prefixRange, type Stored } from "../store.ts";
-import { type Context, codeOf } from "./support.ts";
+import { codeOf, type KeyValueContext } from "./support.ts";
 
 /** The store beneath the client. */
-export function storeTests(on: Context): void {
+export function storeTests(on: KeyValueContext): void {
   describe("the store", () => {
     test("agrees with a naive model on any sequence of operations", async () => {
       const keys = ["/m/a", "/m/a/b", "/m/a0", "/m/b", "/m/\u{1F600}", "/m/\uffee", "/m/é"];
@@ -125,7 +125,7 @@ export function storeTests(on: Context): void {
     });
 
     test("a closed client says so", async () => {
-      const one = new KeyValueClient(await on.subject.open());
+      const one = new KeyValueClient(await on.openStore());
       await one.close();
       await one.close();
       expect(await codeOf(one.get(IPPool, { name: "main" }))).toBe("UNAVAILABLE");

@@ -8,9 +8,29 @@ import { WorkloadEndpoint } from "../../api/workloadendpoint.ts";
 import type { Client, WatchEvent, WatchOptions } from "../client.ts";
 import { DatastoreError, type DatastoreErrorCode } from "../errors.ts";
 import { KeyValueClient } from "../key-value-client.ts";
+import { keyOf } from "../keys.ts";
 import { type KeyValueStore, prefixRange, type Stored } from "../store.ts";
 
-/** An empty datastore under test. */
+/** An empty datastore under test, seen through its Client. */
+export interface ClientSubject {
+  /** Another connection to it. */
+  open(): Promise<Client>;
+  /** Removes everything. */
+  clear(): Promise<void>;
+  /** Puts something that cannot be read in an object's place, as a program that checks nothing would. Answers its key. */
+  spoil(kind: Kind, name: string): Promise<string>;
+  /** Removes what {@link spoil} has put there. */
+  unspoil(kind: Kind, name: string): Promise<void>;
+  /** Makes what an endpoint needs before it can be written, where that is anything. */
+  prepareEndpoint?(endpoint: WorkloadEndpoint): Promise<void>;
+  /** Makes it forget how it came to its present state. */
+  compact(): Promise<void>;
+  /** Ends and restarts its server, where it has one. */
+  restart?(): Promise<void>;
+  remove(): Promise<void>;
+}
+
+/** One that is an ordered map of keys to texts. */
 export interface Subject {
   /** Another connection to it. */
   open(): Promise<KeyValueStore>;
@@ -23,11 +43,20 @@ export interface Subject {
 
 /** What the tests of a suite work on; its fields are there once the tests run. */
 export interface Context {
-  subject: Subject;
-  store: KeyValueStore;
+  subject: Pick<ClientSubject, "compact" | "restart" | "spoil" | "unspoil">;
   client: Client;
   /** Another client of the same datastore, closed when the suite ends. */
   another(): Promise<Client>;
+  /** Removes everything. */
+  clear(): Promise<void>;
+  /** Creates an endpoint, and what it needs to be there. */
+  createEndpoint(endpoint: WorkloadEndpoint): Promise<WorkloadEndpoint>;
+}
+
+/** The same where keys and texts can be seen. */
+export interface KeyValueContext extends Context {
+  store: KeyValueStore;
+  openStore(): Promise<KeyValueStore>;
   /** What is stored under a key. */
   raw(key: string): Promise<Stored | undefined>;
   /** Stores a value as another program would; undefined removes it. */
@@ -37,38 +66,75 @@ export interface Context {
 }
 
 /** A fresh datastore for the tests of the describe block that this is called in. */
-export function prepare(make: () => Promise<Subject>): Context {
+export function prepareClient(make: () => Promise<ClientSubject>): Context {
   const opened: Client[] = [];
+  let subject: ClientSubject;
   const on: Context = Object.assign({} as Context, {
     another: async () => {
-      const made = new KeyValueClient(await on.subject.open());
+      const made = await subject.open();
       opened.push(made);
       return made;
     },
-    raw: async (key: string) => (await on.store.read([{ key }])).results[0]?.[0],
-    put: async (key: string, value: string | undefined) => {
-      expect((await on.store.transact([], [{ key, value }])).succeeded).toBe(true);
-    },
-    clear: async (prefix = "/calico/") => {
-      const { results } = await on.store.read([prefixRange(prefix)]);
-      const keys = results[0]!.map(({ key }) => key);
-      for (let start = 0; start < keys.length; start += 100)
-        await on.store.transact(
-          [],
-          keys.slice(start, start + 100).map((key) => ({ key, value: undefined })),
-        );
+    clear: () => subject.clear(),
+    createEndpoint: async (endpoint: WorkloadEndpoint) => {
+      await subject.prepareEndpoint?.(endpoint);
+      return on.client.create(WorkloadEndpoint, endpoint);
     },
   } satisfies Partial<Context>);
   beforeAll(async () => {
-    on.subject = await make();
-    on.store = await on.subject.open();
+    on.subject = subject = await make();
     on.client = await on.another();
   });
   afterAll(async () => {
     for (const one of opened) await one.close();
-    await on.store?.close();
-    await on.subject?.remove();
+    await subject?.remove();
   });
+  return on;
+}
+
+/** The same for a datastore that is an ordered map. */
+export function prepare(make: () => Promise<Subject>): KeyValueContext {
+  let subject: Subject;
+  const clear = async (prefix = "/calico/"): Promise<void> => {
+    const { results } = await on.store.read([prefixRange(prefix)]);
+    const keys = results[0]!.map(({ key }) => key);
+    for (let start = 0; start < keys.length; start += 100)
+      await on.store.transact(
+        [],
+        keys.slice(start, start + 100).map((key) => ({ key, value: undefined })),
+      );
+  };
+  const put = async (key: string, value: string | undefined): Promise<void> => {
+    expect((await on.store.transact([], [{ key, value }])).succeeded).toBe(true);
+  };
+  const on = Object.assign(
+    prepareClient(async () => {
+      subject = await make();
+      on.store = await subject.open();
+      return {
+        open: async () => new KeyValueClient(await subject.open()),
+        clear,
+        spoil: async (kind, name) => {
+          const key = keyOf(kind, { name })!;
+          await put(key, "{");
+          return key;
+        },
+        unspoil: (kind, name) => put(keyOf(kind, { name })!, undefined),
+        compact: () => subject.compact(),
+        ...(subject.restart ? { restart: () => subject.restart!() } : {}),
+        remove: async () => {
+          await on.store.close();
+          await subject.remove();
+        },
+      };
+    }),
+    {
+      openStore: () => subject.open(),
+      raw: async (key: string) => (await on.store.read([{ key }])).results[0]?.[0],
+      put,
+      clear,
+    },
+  ) as KeyValueContext;
   return on;
 }
 
@@ -98,6 +164,12 @@ export const block = (cidr: string, affinity?: string): IPAMBlock =>
 
 export const affinity = (node: string, cidr: string, type: "host" | "virtual" = "host"): BlockAffinity =>
   newBlockAffinity({ node, cidr, type, state: "confirmed" });
+
+/** The same with a change: where nothing changes, an API server keeps the revision as well. */
+export const touched = <R extends Resource>(resource: R): R => ({
+  ...resource,
+  metadata: { ...resource.metadata, annotations: { touched: crypto.randomUUID() } },
+});
 
 export const names = (resources: readonly Resource[]): string[] => resources.map(({ metadata }) => metadata.name);
 

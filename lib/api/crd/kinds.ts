@@ -1,0 +1,217 @@
+import { BlockAffinity } from "../blockaffinity.ts";
+import { ClusterInformation } from "../clusterinformation.ts";
+import { GlobalNetworkPolicy } from "../globalnetworkpolicy.ts";
+import { GlobalNetworkSet } from "../globalnetworkset.ts";
+import { IPAMBlock } from "../ipamblock.ts";
+import { IPAMConfiguration } from "../ipamconfiguration.ts";
+import { IPAMHandle } from "../ipamhandle.ts";
+import { IPPool } from "../ippool.ts";
+import { IPReservation } from "../ipreservation.ts";
+import type { Kind } from "../kind.ts";
+import type { Resource } from "../meta.ts";
+import { NetworkPolicy } from "../networkpolicy.ts";
+import { NetworkSet } from "../networkset.ts";
+import { Tier } from "../tier.ts";
+import type { Definition, PrinterColumn } from "./definition.ts";
+import type { JsonSchema } from "./openapi.ts";
+import { GLOBAL_POLICY_RULES, POLICY_RULES, POOL_RULES, TIER_RULES } from "./rules.ts";
+
+const plain = <R extends Resource>(kind: Kind<R>): Kind => kind as unknown as Kind;
+
+const column = (name: string, jsonPath: string, type: PrinterColumn["type"], description?: string): PrinterColumn => ({
+  name,
+  type,
+  jsonPath,
+  ...(description === undefined ? {} : { description }),
+});
+
+const AGE = column("Age", ".metadata.creationTimestamp", "date");
+
+const isCidr = (schema: JsonSchema): void => {
+  schema.format = "cidr";
+};
+
+/** The groups differ in how much they check: what is stored in v1 has passed a client's checks already. */
+const isCidrInV3 = (schema: JsonSchema, group: string): void => {
+  if (group === "v3") schema.format = "cidr";
+};
+
+/** As metav1.Condition has it. */
+const CONDITIONS: Definition["adjust"] = {
+  "status.conditions": (list) => {
+    list["x-kubernetes-list-type"] = "map";
+    list["x-kubernetes-list-map-keys"] = ["type"];
+  },
+  "status.conditions[]": (condition) => {
+    const { type, reason, message, observedGeneration } = condition.properties!;
+    Object.assign(type!, {
+      maxLength: 316,
+      pattern:
+        "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
+    });
+    Object.assign(reason!, { minLength: 1, maxLength: 1024, pattern: "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$" });
+    message!.maxLength = 32768;
+    Object.assign(observedGeneration!, { format: "int64", minimum: 0 });
+    condition.required = ["lastTransitionTime", "message", "reason", "status", "type"];
+  },
+};
+
+const POLICY_COLUMNS = [column("Tier", ".spec.tier", "string"), column("Order", ".spec.order", "number")];
+
+const POLICY: Definition["adjust"] = {
+  "spec.types": (types) => {
+    types.minItems = 1;
+  },
+};
+
+/** All kinds that Kubernetes stores for us, by plural. */
+export const DEFINITIONS: readonly Definition[] = [
+  {
+    kind: plain(BlockAffinity),
+    shortNames: ["affinity", "affinities"],
+    columns: [
+      column("CIDR", ".spec.cidr", "string", "The block"),
+      column("Node", ".spec.node", "string", "Its owner"),
+      column("Type", ".spec.type", "string", "What kind of owner"),
+    ],
+    defaultsInV3: ["deleted"],
+    written: ["deleted", "state"],
+    adjust: {
+      "spec.cidr": isCidrInV3,
+      "spec.node": dropLength,
+      "spec.type": dropEnum,
+      "spec.state": (state, group) => {
+        if (group === "v1") dropEnum(state);
+        else state.enum = ["", ...state.enum!];
+      },
+      // Older Calicos took it for a text.
+      "spec.deleted": (deleted, group) => {
+        if (group === "v1") deleted.type = "string";
+      },
+    },
+  },
+  {
+    kind: plain(ClusterInformation),
+    shortNames: ["clusterinfo", "clusterinfos"],
+    columns: [
+      column("Version", ".spec.calicoVersion", "string", "The version that runs in the cluster"),
+      column("Ready", ".spec.datastoreReady", "boolean", "Whether the datastore may be used"),
+      column("Types", ".spec.clusterType", "string", "What the cluster is made of"),
+    ],
+  },
+  {
+    kind: plain(GlobalNetworkPolicy),
+    shortNames: ["gnp", "cgnp"],
+    columns: [...POLICY_COLUMNS, AGE],
+    selectable: [".spec.tier"],
+    defaults: ["tier"],
+    adjust: POLICY,
+    rules: GLOBAL_POLICY_RULES,
+  },
+  {
+    kind: plain(GlobalNetworkSet),
+    shortNames: ["gns"],
+    columns: [AGE],
+  },
+  {
+    kind: plain(IPAMBlock),
+    columns: [
+      column("CIDR", ".spec.cidr", "string", "The addresses of the block"),
+      column("Affinity", ".spec.affinity", "string", "Its owner"),
+      column("ClaimTime", ".spec.affinityClaimTime", "date", "When the owner took it"),
+    ],
+    defaults: ["sequenceNumber"],
+    written: ["allocations", "attributes", "strictAffinity", "unallocated"],
+    adjust: {
+      "spec.cidr": isCidrInV3,
+      "spec.affinity": (affinity, group) => {
+        if (group === "v3") affinity.pattern = "^(host|virtual):[a-zA-Z0-9\\.\\-_]+$";
+      },
+      "spec.allocations[]": dropRange,
+      "spec.unallocated[]": dropRange,
+    },
+  },
+  {
+    kind: plain(IPAMConfiguration),
+    shortNames: ["ipamconfig", "ipamconfigs"],
+    columns: [
+      column("StrictAffinity", ".spec.strictAffinity", "boolean", "Whether nodes never borrow addresses"),
+      column("MaxBlocksPerHost", ".spec.maxBlocksPerHost", "integer", "How many blocks a node may have"),
+      column("AutoAllocateBlocks", ".spec.autoAllocateBlocks", "boolean", "Whether nodes claim blocks on their own"),
+    ],
+    defaultsInV3: ["autoAllocateBlocks", "maxBlocksPerHost", "strictAffinity"],
+    written: ["autoAllocateBlocks", "strictAffinity"],
+    v1: { kind: "IPAMConfig", plural: "ipamconfigs" },
+    adjust: {
+      "spec.maxBlocksPerHost": (max, group) => {
+        if (group === "v1") max.maximum = 2147483647;
+      },
+    },
+  },
+  {
+    kind: plain(IPAMHandle),
+    columns: [column("ID", ".spec.handleID", "string", "The handle")],
+    written: ["block"],
+    adjust: { "spec.handleID": dropLength, "spec.block{}": dropRange },
+  },
+  {
+    kind: plain(IPPool),
+    columns: [
+      column("CIDR", ".spec.cidr", "string", "The addresses of the pool"),
+      column("VXLAN", ".spec.vxlanMode", "string", "When VXLAN carries its traffic"),
+      column("IPIP", ".spec.ipipMode", "string", "When IP-in-IP carries its traffic"),
+      column("NAT", ".spec.natOutgoing", "boolean", "Whether what leaves the pools is masqueraded"),
+      column(
+        "Allocatable",
+        ".status.conditions[?(@.type=='Allocatable')].status",
+        "string",
+        "Whether addresses are assigned from it",
+      ),
+      AGE,
+    ],
+    defaults: ["assignmentMode", "nodeSelector"],
+    adjust: { "spec.cidr": isCidr, ...CONDITIONS },
+    rules: POOL_RULES,
+  },
+  {
+    kind: plain(IPReservation),
+    adjust: { "spec.reservedCIDRs[]": isCidr },
+  },
+  {
+    kind: plain(NetworkPolicy),
+    shortNames: ["cnp", "caliconetworkpolicy"],
+    columns: POLICY_COLUMNS,
+    selectable: [".spec.tier"],
+    defaults: ["tier"],
+    adjust: POLICY,
+    rules: POLICY_RULES,
+  },
+  {
+    kind: plain(NetworkSet),
+  },
+  {
+    kind: plain(Tier),
+    columns: [
+      column("Order", ".spec.order", "integer", "Tiers apply from the lowest order to the highest"),
+      column("DefaultAction", ".spec.defaultAction", "string", "What happens where no rule matches"),
+      column("Status", ".status.conditions[?(@.type=='Ready')].reason", "string", "What it is doing"),
+    ],
+    defaults: ["defaultAction"],
+    wholeInV1: true,
+    adjust: { ...CONDITIONS },
+    rules: TIER_RULES,
+  },
+];
+
+function dropEnum(schema: JsonSchema): void {
+  delete schema.enum;
+}
+
+function dropLength(schema: JsonSchema): void {
+  delete schema.minLength;
+}
+
+function dropRange(schema: JsonSchema): void {
+  delete schema.minimum;
+  delete schema.maximum;
+}
