@@ -1,7 +1,7 @@
 /** Who takes part in `bench:cni`: ways to give a pod an interface and to take it away, all as processes a runtime starts. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type ApiServer, summarise } from "../lib/kubernetes/testing/index.ts";
+import { type ApiServer, type AuditSummary, summarise } from "../lib/kubernetes/testing/index.ts";
 
 export interface Command {
   readonly argv: readonly string[];
@@ -15,7 +15,7 @@ export interface Contestant {
   prepare?(pods: readonly Pod[]): Promise<void>;
   tidy?(pods: readonly Pod[]): Promise<void>;
   /** Requests and writes that a server has counted of this contestant so far. */
-  counted?(): Promise<{ readonly requests: number; readonly writes: number }>;
+  counted?(): Promise<AuditSummary>;
   /** Commands run one after the other; their times add up. */
   add(pod: Pod): readonly Command[];
   del(pod: Pod): readonly Command[];

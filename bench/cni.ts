@@ -160,7 +160,7 @@ async function peakMemory(contestant: Contestant): Promise<string> {
 
 /** Pairs of ADD and DEL, the contestants taking turns. */
 async function oneAtATime(): Promise<void> {
-  const counts = contestants.map(() => ({ requests: 0, writes: 0, adds: 0 }));
+  const counts = contestants.map(() => ({ requests: 0, writes: 0, adds: 0, asked: "" }));
   const add = contestants.map((): Outcome[] => []);
   const del = contestants.map((): Outcome[] => []);
   for (let round = -2; round < pairs; round++) {
@@ -175,6 +175,10 @@ async function oneAtATime(): Promise<void> {
         counts[index]!.requests += after.requests - before.requests;
         counts[index]!.writes += after.writes - before.writes;
         counts[index]!.adds++;
+        counts[index]!.asked = [...after.byVerb]
+          .map(([verb, count]) => [count - (before.byVerb.get(verb) ?? 0), verb] as const)
+          .flatMap(([count, verb]) => (count === 0 ? [] : [`${count} x ${verb}`]))
+          .join(", ");
       }
       const deleted = mustRun(`${contestant.name} DEL`, contestant.del(pod));
       await contestant.tidy?.([pod]);
@@ -210,6 +214,10 @@ async function oneAtATime(): Promise<void> {
     "requests / writes an ADD",
   ];
   process.stdout.write(`${markdownTable(head, rows)}\n\n`);
+  for (const [index, { name }] of contestants.entries()) {
+    const { asked } = counts[index]!;
+    if (asked !== "") process.stdout.write(`${name}, one ADD: ${asked}\n\n`);
+  }
 }
 
 /** One ADD for each of many pods, all started at once. */

@@ -314,6 +314,36 @@ describe("what is typed wrongly", () => {
   });
 
   test.skipIf(existsSync("/etc/calico/calicoctl.cfg"))(
+    "--context chooses among a kubeconfig's clusters (skipped where the machine has a configuration)",
+    async () => {
+      const cluster = (port: number) => ({ server: `http://127.0.0.1:${port}` });
+      const kubeconfig = {
+        apiVersion: "v1",
+        kind: "Config",
+        clusters: [
+          { name: "here", cluster: cluster(1) },
+          { name: "there", cluster: cluster(2) },
+        ],
+        contexts: [
+          { name: "one", context: { cluster: "here" } },
+          { name: "two", context: { cluster: "there" } },
+        ],
+        "current-context": "one",
+      };
+      const env = { KUBECONFIG: file(JSON.stringify(kubeconfig), "kubeconfig") };
+      for (const [args, said] of [
+        [[], "http://127.0.0.1:1"],
+        [["--context", "two"], "http://127.0.0.1:2"],
+        [["--context", "three"], "three"],
+      ] as const) {
+        const io = memoryIo();
+        expect(await main(["get", "ippools", ...args], env, io)).toBe(1);
+        expect(io.err()).toContain(said);
+      }
+    },
+  );
+
+  test.skipIf(existsSync("/etc/calico/calicoctl.cfg"))(
     "without a configuration file the environment counts (skipped where the machine has one)",
     async () => {
       const io = memoryIo();

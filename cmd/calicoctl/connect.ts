@@ -27,8 +27,7 @@ export const GLOBAL_OPTIONS: Readonly<Record<string, Option>> = {
   context: {
     type: "text",
     value: "NAME",
-    summary: "Accepted for scripts; it chooses a kubeconfig context.",
-    hidden: true,
+    summary: "The context of the kubeconfig to use instead of its current one.",
   },
 };
 
@@ -64,13 +63,19 @@ export function loggerOf(call: Call): Logger {
 /** Opens the datastore that the command line, the configuration file or the environment names, and closes it afterwards. */
 export async function withClient<T>(call: Call, use: (client: Client, log: Logger) => Promise<T>): Promise<T> {
   const log = loggerOf(call);
-  const client = await openClient(await configurationOf(call, log));
+  const client = await openClient(inContext(call, await configurationOf(call, log)));
   log.info("datastore opened", { datastore: client.name });
   try {
     return await use(client, log);
   } finally {
     await client.close();
   }
+}
+
+/** --context counts where the datastore is Kubernetes; elsewhere scripts may give it all the same. */
+function inContext(call: Call, config: DatastoreConfig): DatastoreConfig {
+  const context = call.args.text("context");
+  return context && config.type === "kubernetes" ? { ...config, context } : config;
 }
 
 /** As upstream: the file when there is one, and then nothing from the environment; a file asked for by name must be there. */

@@ -162,7 +162,8 @@ export class KubernetesCluster {
       apiVersion: "v1",
       kind: "Pod",
       metadata: { name, namespace, annotations, labels },
-      spec: { nodeName: node.name, containers: [{ name: "c", image: "none" }] },
+      // The account is what the admission plugin fills in that the harness leaves out.
+      spec: { nodeName: node.name, serviceAccountName: "default", containers: [{ name: "c", image: "none" }] },
     });
     return this.sandbox(name, node);
   }

@@ -124,8 +124,19 @@ describeModes("definitions", (mode) => {
         await remove("mine");
       });
 
-      test("all of them are there under upstream's names", async () => {
-        expect(admissionPolicies().length).toBeGreaterThan(0);
+      test("they are those of upstream, by name, so that they replace them", () => {
+        expect(
+          admissionPolicies()
+            .map(({ kind, metadata }) => `${kind} ${metadata.name}`)
+            .sort(),
+        ).toEqual([
+          "MutatingAdmissionPolicy policytypes.policy.projectcalico.org",
+          "MutatingAdmissionPolicy tierlabel.policy.projectcalico.org",
+          "MutatingAdmissionPolicyBinding set-policytypes-binding",
+          "MutatingAdmissionPolicyBinding set-tier-label-binding",
+          "ValidatingAdmissionPolicy protect-builtin-tiers.projectcalico.org",
+          "ValidatingAdmissionPolicyBinding protect-builtin-tiers.projectcalico.org",
+        ]);
       });
     });
   }

@@ -28,6 +28,7 @@ import {
   deleteEndpoint,
   endpointsOfPod,
   readEndpoint,
+  readEndpointToDelete,
   writeEndpoint,
 } from "./endpoint.ts";
 import { step } from "./failure.ts";
@@ -372,7 +373,7 @@ async function undo(work: Work, cause: unknown, wired: boolean): Promise<void> {
     );
   }
   const endpointDeletion = async (): Promise<Operation[]> => {
-    const endpoint = await readEndpoint(client, identity);
+    const endpoint = await readEndpointToDelete(client, identity, host.log);
     return endpoint?.spec.containerID === identity.containerId ? [deleteEndpoint(endpoint)] : [];
   };
   if (isOwnIpam(call)) {

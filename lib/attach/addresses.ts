@@ -142,7 +142,7 @@ export interface PodNetworks {
   readonly identity: Identity;
 }
 
-/** Executes the configured IPAM plugin for one of its verbs. ADD and CHECK need `networks`, for host-local's `usePodCidr`. */
+/** Executes the configured IPAM plugin for one of its verbs. ADD needs `networks`, for host-local's `usePodCidr`. */
 export async function callIpamPlugin(
   call: Invocation,
   host: Host,

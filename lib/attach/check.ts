@@ -9,8 +9,9 @@ import { hostNetwork, readEndpoint } from "./endpoint.ts";
 import { step } from "./failure.ts";
 import { networkOfInterface } from "./guest.ts";
 import type { Host } from "./host.ts";
-import { type Identity, identify, ownerMark } from "./identity.ts";
+import { type Identity, identify, identityIn, ownerMark } from "./identity.ts";
 import { interfacePlan } from "./plan.ts";
+import { usesKubernetes } from "./profile.ts";
 import { checkNetns, readMtu, readNodename } from "./settings.ts";
 
 /** What `prevResult` says about our interface. */
@@ -26,11 +27,11 @@ interface Expected {
  */
 export async function checkAttachment(call: Invocation, host: Host): Promise<void> {
   const node = readNodename(call.config, host, true);
-  const identity = identify(call, node, host.env);
-  const expected = readExpected(call, identity);
-  if (!checkNetns(call, host))
-    throw failed(identity, [`the network namespace ${call.environment.netns} does not exist`]);
+  const asked = identify(call, node, host.env);
+  const expected = readExpected(call, asked);
+  if (!checkNetns(call, host)) throw failed(asked, [`the network namespace ${call.environment.netns} does not exist`]);
   const problems = await withClient(call.config, host, async (client) => {
+    const identity = identityIn(client, asked);
     const information = await step("the datastore cannot be read", () => readClusterInformation(client));
     await requireReady(client, information);
     const records = await step("the datastore cannot be read", () =>
@@ -42,7 +43,7 @@ export async function checkAttachment(call: Invocation, host: Host): Promise<voi
     return [...kernel, ...records.problems];
   });
   if (!isOwnIpam(call)) await callIpamPlugin(call, host, "CHECK");
-  if (problems.length > 0) throw failed(identity, problems);
+  if (problems.length > 0) throw failed(asked, problems);
 }
 
 function failed(identity: Identity, problems: readonly string[]): CniError {
@@ -121,11 +122,18 @@ async function checkRecords(
   if (isOwnIpam(call)) {
     const handle = `${network}.${identity.containerId}`;
     const held = new Set((await createIpam(client).ipsByHandle(handle)).map(({ address }) => address));
-    for (const address of expected.addresses) {
-      if (!held.has(address)) problems.push(`the address ${address} is not assigned to the handle ${handle}`);
+    const missing = expected.addresses.filter((address) => !held.has(address));
+    if (missing.length > 0 && !(await isPastIpam(call, host, client, identity))) {
+      for (const address of missing) problems.push(`the address ${address} is not assigned to the handle ${handle}`);
     }
   }
   return { problems, owner: ownerMark(network, identity.containerId, identity.ifName) };
+}
+
+async function isPastIpam(call: Invocation, host: Host, client: Client, identity: Identity): Promise<boolean> {
+  const asks = client.capabilities.views || usesKubernetes(identity, call.config.policyType);
+  if (!asks) return false;
+  return (await import("./kubernetes.ts")).hasAddressesPastIpam({ call, host, client, identity });
 }
 
 /**

@@ -1,9 +1,10 @@
 import { BlockAffinity } from "../api/blockaffinity.ts";
 import { IPAMBlock } from "../api/ipamblock.ts";
+import { endpointName } from "../api/names.ts";
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { WorkloadEndpoint as Kind } from "../api/workloadendpoint.ts";
 import { CniError, errorCode, type Invocation } from "../cni/index.ts";
-import type { Client, Operation, Unreadable } from "../datastore/index.ts";
+import { type Client, DatastoreError, type ListResult, type Operation, type Unreadable } from "../datastore/index.ts";
 import { formatAddress, parseCidr } from "../ip/index.ts";
 import { createIpam, type Ipam, type ReleaseByHandleOptions, type ReleaseRequest } from "../ipam/index.ts";
 import { type DeletePlan, listPodInterfaces } from "../veth/index.ts";
@@ -117,13 +118,49 @@ async function takeInventory(
   const { name: network, validAttachments: valid } = call.config;
   const [{ items: endpoints, unreadable }, { requests: held, pods, problems }] = await step(
     "the datastore cannot be read",
-    () =>
-      Promise.all([client.list(Kind, { node }), isOwnIpam(call) ? heldOnNode(client, host, network, node) : NOTHING]),
+    async () => {
+      const held = isOwnIpam(call) ? heldOnNode(client, host, network, node) : NOTHING;
+      if (!client.capabilities.views) return Promise.all([client.list(Kind, { node }), held]);
+      const found = await held;
+      return [await endpointsOfPods(client, node, new Set(found.pods.values())), found] as const;
+    },
   );
   const interfaces = await step("the interfaces cannot be listed", () => listPodInterfaces(host.hostNetns));
   const handles = new Set(held.keys());
   const hidden = unreadable.map(unreadableEndpoint);
   return { network, node, endpoints, unreadable: hidden, interfaces, handles, pods, held, problems, valid };
+}
+
+/**
+ * On Kubernetes a plugin may get pods and not list them: the endpoints of those that addresses are assigned to. Another pod's has
+ * nothing that could be collected but the note of an address on it, which goes with the pod.
+ */
+async function endpointsOfPods(
+  client: Client,
+  node: string,
+  pods: ReadonlySet<string>,
+): Promise<Pick<ListResult<WorkloadEndpoint>, "items" | "unreadable">> {
+  const items: WorkloadEndpoint[] = [];
+  const unreadable: Unreadable[] = [];
+  for (const one of pods) {
+    const [namespace = "", pod = ""] = one.split("/");
+    let ref: { name: string; namespace: string };
+    try {
+      ref = { name: endpointName({ node, orchestrator: "k8s", pod, endpoint: "eth0" }), namespace };
+    } catch (error) {
+      // What an address is said to be of need not be a pod's name.
+      if (error instanceof RangeError) continue;
+      throw error;
+    }
+    try {
+      const endpoint = await client.get(Kind, ref);
+      if (endpoint) items.push(endpoint);
+    } catch (error) {
+      if (!(error instanceof DatastoreError) || error.code !== "INVALID") throw error;
+      unreadable.push({ key: `pods ${one}`, ref, error });
+    }
+  }
+  return { items, unreadable };
 }
 
 /**

@@ -57,11 +57,54 @@ describe("the datastore", () => {
     });
   });
 
+  test("is Kubernetes where the configuration says so or names an API server, with upstream's keys before its variables", () => {
+    const env = {
+      KUBECONFIG: "/env",
+      K8S_API_TOKEN: "env",
+      CALICO_API_GROUP: "projectcalico.org/v3",
+      K8S_CLIENT_QPS: "9",
+    };
+    const kubernetes = { kubeconfig: "/a/kubeconfig" };
+    expect(choose({ kubernetes })).toEqual({ type: "kubernetes", kubeconfig: "/a/kubeconfig" });
+    expect(choose({ datastore_type: "kubernetes" }, env)).toEqual({
+      type: "kubernetes",
+      kubeconfig: "/env",
+      token: "env",
+      apiGroup: "v3",
+      qps: 9,
+    });
+    expect(
+      choose(
+        {
+          kubernetes: { k8s_api_root: "https://a:6443" },
+          policy: { type: "k8s", k8s_certificate_authority: "/ca", k8s_client_certificate: "/c", k8s_client_key: "/k" },
+          qps: 5,
+          burst: 6,
+          calico_api_group: "crd.projectcalico.org/v1",
+        },
+        env,
+      ),
+    ).toEqual({
+      type: "kubernetes",
+      apiEndpoint: "https://a:6443",
+      caFile: "/ca",
+      certFile: "/c",
+      keyFile: "/k",
+      qps: 5,
+      burst: 6,
+      apiGroup: "v1",
+    });
+    expect(choose({}, env)).toMatchObject({ type: "sqlite" });
+    expect(choose({ datastore_type: "sqlite", kubernetes })).toMatchObject({ type: "sqlite" });
+    expect(choose({ etcd_endpoints: "http://a:2379", kubernetes })).toMatchObject({ type: "etcdv3" });
+  });
+
   test("that is configured wrongly is error 7, by key", () => {
     for (const [config, key] of [
       [{ datastore_type: "etcdv3" }, "etcd_endpoints"],
       [{ etcd_endpoints: "a:2379" }, "etcd_endpoints"],
       [{ etcd_endpoints: "http://a", etcd_key_file: "/k" }, "etcd_cert_file"],
+      [{ datastore_type: "kubernetes", calico_api_group: "v2" }, "calico_api_group"],
     ] as const) {
       expect(() => choose(config)).toThrow(key);
     }

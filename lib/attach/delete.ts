@@ -7,10 +7,10 @@ import { folderOf, makeFolder } from "../sys/index.ts";
 import { type DeleteOutcome, type DeletePlan, deletePodInterface } from "../veth/index.ts";
 import { callIpamPlugin, isOwnIpam, underLock } from "./addresses.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
-import { deleteEndpoint, endpointsOfPod, readEndpoint } from "./endpoint.ts";
+import { deleteEndpoint, endpointsOfPod, readEndpointToDelete } from "./endpoint.ts";
 import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
-import { type Identity, identify } from "./identity.ts";
+import { type Identity, identify, identityIn, isAnotherInterface } from "./identity.ts";
 import { hostSide } from "./plan.ts";
 import { checkNetns, readNodename } from "./settings.ts";
 
@@ -24,15 +24,16 @@ const ATTEMPTS = 5;
  */
 export async function deleteAttachment(call: Invocation, host: Host): Promise<void> {
   const node = readNodename(call.config, host, true);
-  const identity = identify(call, node, host.env);
+  const asked = identify(call, node, host.env);
   // The path may lead to the host itself by now (a reused PID): then there is nothing of the pod in it.
   const netns = call.environment.netns !== "" && isPodNetns(call, host) ? call.environment.netns : undefined;
   await withClient(call.config, host, async (client) => {
+    const identity = identityIn(client, asked);
     const [information, endpoint] = await step("the datastore cannot be read", () =>
-      Promise.all([readClusterInformation(client), readEndpoint(client, identity)]),
+      Promise.all([readClusterInformation(client), readEndpointToDelete(client, identity, host.log)]),
     );
     await requireReady(client, information);
-    const isOurs = endpoint?.spec.containerID === undefined || endpoint.spec.containerID === identity.containerId;
+    const isOurs = endpoint !== undefined && belongsTo(endpoint, client, identity.containerId);
     if (endpoint === undefined && (await hasOtherInterface(client, identity))) {
       host.log.info("nothing to delete: the container's interface of Calico is another one", {
         container: identity.containerId,
@@ -73,6 +74,8 @@ export async function deleteAttachment(call: Invocation, host: Host): Promise<vo
         return;
       }
     }
+    // On Kubernetes the record does not tell which of a container's interfaces it is about.
+    if (outcome.owner !== undefined && isAnotherInterface(outcome.owner, identity)) return;
     await release(call, host, client, identity, recorded);
     host.log.info("detached", { container: identity.containerId, endpoint: identity.endpointName });
   });
@@ -115,7 +118,7 @@ async function release(
     const ipam = createIpam(client, { clock: host.now, log: host.log });
     await step("the addresses cannot be released", () =>
       underLock(call, host, async () => {
-        const { found } = await releaseContainer(client, ipam, identity, recorded);
+        const { found } = await releaseContainer(client, ipam, identity, host, recorded);
         const networks = recorded?.spec.ipNetworks;
         if (!found && networks !== undefined && networks.length > 0) {
           await (await import("./legacy.ts")).releaseRecorded(ipam, identity.handle, networks);
@@ -125,7 +128,7 @@ async function release(
     );
     return;
   }
-  await step("the endpoint cannot be deleted", () => deleteRecord(client, identity));
+  await step("the endpoint cannot be deleted", () => deleteRecord(client, identity, host));
   await callIpamPlugin(call, host, "DEL");
 }
 
@@ -137,14 +140,15 @@ export function releaseContainer(
   client: Client,
   ipam: Ipam,
   identity: Identity,
+  host: Host,
   read?: WorkloadEndpoint,
 ): Promise<Released> {
   let known = read;
   return ipam.releaseByHandle(identity.handle, {
     alsoWrite: async (): Promise<Operation[]> => {
-      const endpoint = known ?? (await readEndpoint(client, identity));
+      const endpoint = known ?? (await readEndpointToDelete(client, identity, host.log));
       known = undefined;
-      return endpoint && belongsTo(endpoint, identity.containerId) ? [deleteEndpoint(endpoint)] : [];
+      return endpoint && belongsTo(endpoint, client, identity.containerId) ? [deleteEndpoint(endpoint)] : [];
     },
   });
 }
@@ -157,10 +161,10 @@ export async function releaseLegacyHandle(client: Client, ipam: Ipam, identity: 
   await (await import("./legacy.ts")).releaseLegacy(ipam, identity);
 }
 
-async function deleteRecord(client: Client, identity: Identity): Promise<void> {
+async function deleteRecord(client: Client, identity: Identity, host: Host): Promise<void> {
   for (let attempt = 1; ; attempt++) {
-    const endpoint = await readEndpoint(client, identity);
-    if (!endpoint || !belongsTo(endpoint, identity.containerId)) return;
+    const endpoint = await readEndpointToDelete(client, identity, host.log);
+    if (!endpoint || !belongsTo(endpoint, client, identity.containerId)) return;
     try {
       await client.batch([deleteEndpoint(endpoint)]);
       return;
@@ -171,7 +175,11 @@ async function deleteRecord(client: Client, identity: Identity): Promise<void> {
   }
 }
 
-/** An endpoint without a container ID is whoever's asks, as upstream has it. */
-function belongsTo(endpoint: WorkloadEndpoint, containerId: string): boolean {
-  return endpoint.spec.containerID === undefined || endpoint.spec.containerID === containerId;
+/**
+ * An endpoint without a container ID is whoever's asks, as upstream has it. But on Kubernetes every pod is one: to that of which nothing
+ * was attached yet, a DEL of a former pod's sandbox has nothing to do.
+ */
+function belongsTo({ spec }: WorkloadEndpoint, { capabilities }: Client, containerId: string): boolean {
+  if (spec.containerID !== undefined) return spec.containerID === containerId;
+  return !capabilities.views || spec.ipNetworks === undefined || spec.ipNetworks.length > 0;
 }

@@ -2,7 +2,8 @@ import { API_VERSION } from "../api/meta.ts";
 import { endpointNameMatches } from "../api/names.ts";
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { WorkloadEndpoint as Kind } from "../api/workloadendpoint.ts";
-import type { Client, Operation } from "../datastore/index.ts";
+import { type Client, DatastoreError, type Operation } from "../datastore/index.ts";
+import type { Logger } from "../telemetry/index.ts";
 import type { Identity } from "./identity.ts";
 
 /** What the datastore knows of a pod's interface, complete before the interface exists. */
@@ -70,6 +71,24 @@ export function writeEndpoint(endpoint: WorkloadEndpoint, existing: WorkloadEndp
 
 export function readEndpoint(client: Client, identity: Identity): Promise<WorkloadEndpoint | undefined> {
   return client.get(Kind, { name: identity.endpointName, namespace: identity.namespace });
+}
+
+/**
+ * The endpoint to delete. On Kubernetes it cannot be read while somebody has given its pod an annotation that is wrong: nobody else can
+ * read it then either, so there is no endpoint, and the pod must not be kept from ending for that.
+ */
+export async function readEndpointToDelete(
+  client: Client,
+  identity: Identity,
+  log: Logger,
+): Promise<WorkloadEndpoint | undefined> {
+  try {
+    return await readEndpoint(client, identity);
+  } catch (error) {
+    if (!client.capabilities.views || !(error instanceof DatastoreError) || error.code !== "INVALID") throw error;
+    log.warning("the pod's annotations stay as they are, because it cannot be read", { error: error.message });
+    return undefined;
+  }
 }
 
 /**

@@ -5,6 +5,8 @@ import { mayBeOfNode } from "./garbage.ts";
 import { handleOf, parseOwner } from "./identity.ts";
 import { hostSide } from "./plan.ts";
 
+const NONE = { items: [], unreadable: [] };
+
 /**
  * Removes the interface of a former sandbox that no record leads to any more: a later sandbox's ADD took over the record
  * and was killed before it took over the interface. The host interface's name is the pod's, and is taken for ever
@@ -19,7 +21,8 @@ export async function removeForgottenSandbox({ client, host, identity, ipam }: W
   const { containerId } = owner;
   if (containerId === identity.containerId) return false;
   const [{ items: endpoints, unreadable }, held] = await Promise.all([
-    client.list(WorkloadEndpoint, { node: identity.node }),
+    // On Kubernetes only this very pod's endpoint could be the container's, and it has just been written for another.
+    client.capabilities.views ? NONE : client.list(WorkloadEndpoint, { node: identity.node }),
     ipam.ipsByHandle(handleOf(identity.network, containerId)),
   ]);
   // Of an endpoint that cannot be read nobody knows whose it is.
@@ -42,9 +45,10 @@ export async function removeForgottenSandbox({ client, host, identity, ipam }: W
     owner: mark!,
     ...hostSide(host),
   });
-  host.log.warning("removed the interface of a former sandbox that no record named", {
-    container: containerId,
-    result,
-  });
+  // On Kubernetes records go with their pods, so that a pod of a former one's name meets this every time.
+  host.log[client.capabilities.views ? "info" : "warning"](
+    "removed the interface of a former sandbox that no record named",
+    { container: containerId, result },
+  );
   return true;
 }

@@ -117,6 +117,12 @@ export function parseOwner(mark: string): { network: string; containerId: string
   return { network: parts[0]!, containerId: parts[1]!, ifName: parts[2]! };
 }
 
+/** Whether a mark is of the same container and network as an attachment, and of another interface. */
+export function isAnotherInterface(mark: string, { network, containerId, ifName }: Identity): boolean {
+  const owner = parseOwner(mark);
+  return owner?.network === network && owner.containerId === containerId && owner.ifName !== ifName;
+}
+
 /** Upstream lets Felix' own variable decide how pods' interfaces begin; of several prefixes the first counts. */
 function interfacePrefix(env: Invocation["env"]): string {
   return (env.FELIX_INTERFACEPREFIX ?? "").split(",")[0]!.trim() || "cali";

@@ -4,6 +4,7 @@
  *
  *   Invocation → facts of the node (settings.ts) → who is it (identity.ts) → datastore ready? (gate.ts)
  *     ADD   → addresses and WorkloadEndpoint in one commit (add.ts, addresses.ts, endpoint.ts) → lib/veth wires → result
+ *             a Kubernetes pod: with what its object and its namespace say and ask for (kubernetes.ts, annotations.ts)
  *     DEL   → interface first → addresses and WorkloadEndpoint in one commit (delete.ts)
  *     CHECK → interface, addresses, routes, sysctls and records against what ADD said (check.ts)
  *     GC    → every attachment of this network on this node that the runtime does not name (collect.ts)

@@ -8,7 +8,7 @@ import { releaseLegacyHandle } from "./delete.ts";
 import { hostNetwork } from "./endpoint.ts";
 import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
-import { identify } from "./identity.ts";
+import { type Identity, identify } from "./identity.ts";
 import { addressesOf } from "./plan.ts";
 import { readNodename } from "./settings.ts";
 
@@ -35,11 +35,15 @@ export async function assignForCaller(call: Invocation, host: Host): Promise<Res
           return [{ address: hostNetwork(address) }];
         }
         const { ipv4Pools, ipv6Pools } = call.config.ipam;
+        const labels = asksKubernetes(call, identity)
+          ? await (await import("./kubernetes.ts")).readNamespaceLabels({ call, host, client, identity })
+          : {};
         const assigned = await ipam.autoAssign({
           ...common,
           ...familiesWanted(call),
           pools4: ipv4Pools,
           pools6: ipv6Pools,
+          namespaceLabels: labels,
         });
         return [...assigned.v4, ...assigned.v6].map(({ address, block }) => ({
           address: `${address}/${block.slice(block.lastIndexOf("/") + 1)}`,
@@ -50,6 +54,11 @@ export async function assignForCaller(call: Invocation, host: Host): Promise<Res
     return { interfaces: [], ips, routes: ips.map(({ address }) => ({ dst: address })), dns: NO_DNS };
   };
   return withClient(call.config, host, work, true);
+}
+
+/** Upstream's calico-ipam looks up the pod's namespace when it knows where, for pools that select namespaces. */
+function asksKubernetes({ config }: Invocation, identity: Identity): boolean {
+  return identity.orchestrator === "k8s" && (config.policyType === "k8s" || Boolean(config.kubernetes.kubeconfig));
 }
 
 /** calico-ipam's DEL: everything under the container's handle, and under the one that very old versions used. */

@@ -82,7 +82,10 @@ export async function readNamespaceLabels(asking: Asking): Promise<Readonly<Reco
 }
 
 /** Does something with where the pods are. */
-export async function withApiServer<T>({ call, host, client }: Asking, work: (server: Client) => Promise<T>): Promise<T> {
+export async function withApiServer<T>(
+  { call, host, client }: Asking,
+  work: (server: Client) => Promise<T>,
+): Promise<T> {
   const config = client.capabilities.views ? undefined : apiServerConfig(call.config, host.env);
   if (!config) return step("the datastore cannot be read", () => work(client));
   const server = await step("the Kubernetes API server cannot be used", () => host.openClient(config));
@@ -110,7 +113,8 @@ async function readObjects({ call, host, identity }: Asking, server: Client): Pr
     requireSame(pod, call);
     return { pod, namespace: itsNamespace };
   }
-  if (!pod) host.log.warning("there is no such Pod: it is taken to have no labels and annotations", { namespace, name });
+  if (!pod)
+    host.log.warning("there is no such Pod: it is taken to have no labels and annotations", { namespace, name });
   return { pod: pod ?? emptyPod(namespace, name), namespace: itsNamespace };
 }
 
@@ -148,7 +152,7 @@ function requireHere({ metadata, spec }: Pod, identity: Identity): void {
   throw new CniError(
     errorCode.tryAgainLater,
     `Pod ${metadata.namespace}/${metadata.name} is ${where}, and this node is ${identity.node}`,
-    "a pod of this name may have been replaced by another; or this node has another name in Kubernetes than here, see \"nodename\"",
+    'a pod of this name may have been replaced by another; or this node has another name in Kubernetes than here, see "nodename"',
   );
 }
 

@@ -63,7 +63,8 @@ async function readSubnets(call: Invocation, host: Host, { client, identity }: P
   let [v4, v6] = ["", ""];
   for (const text of cidrs) {
     const cidr = tryParseCidr(text);
-    if (!cidr) throw new CniError(errorCode.datastore, `Node ${name}: status.podCIDRs: ${JSON.stringify(text)} is no CIDR`);
+    if (!cidr)
+      throw new CniError(errorCode.datastore, `Node ${name}: status.podCIDRs: ${JSON.stringify(text)} is no CIDR`);
     if (cidr.version === 4) v4 = text;
     else v6 = text;
   }

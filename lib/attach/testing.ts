@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { IPAMBlock } from "../api/ipamblock.ts";
 import { IPAMHandle } from "../api/ipamhandle.ts";
 import { IPPool } from "../api/ippool.ts";
+import { Namespace } from "../api/kubernetes/namespace.ts";
+import { Pod } from "../api/kubernetes/pod.ts";
 import { API_VERSION, type Resource } from "../api/meta.ts";
 import { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import {
@@ -23,6 +25,7 @@ import { checkAttachment } from "./check.ts";
 import { collectGarbage } from "./collect.ts";
 import { deleteAttachment } from "./delete.ts";
 import type { Host } from "./host.ts";
+import { podViewClient } from "./pod-view.suite.ts";
 import { statusOfPlugin } from "./status.ts";
 
 export interface CallOptions {
@@ -61,11 +64,19 @@ export interface Site extends Disposable {
   /** One more pod's namespace, removed with the rest. */
   anotherPod(): TestNamespace;
   makePool(name: string, cidr: string, spec?: Readonly<Record<string, unknown>>): Promise<void>;
+  /** A pod on this node, and its namespace if there is none yet; in the place of an earlier pod of the name. */
+  makePod(
+    name: string,
+    metadata?: Readonly<Record<string, unknown>>,
+    spec?: Readonly<Record<string, unknown>>,
+  ): Promise<Pod>;
+  makeNamespace(name: string, metadata?: Readonly<Record<string, unknown>>): Promise<void>;
   /** Everything that attachments leave in the datastore and on the host: empty when nothing does. */
   traces(): Promise<string[]>;
 }
 
-export async function makeSite(backend: "memory" | "sqlite" = "memory"): Promise<Site> {
+/** `kubernetes`: in memory, with pods for endpoints and a commit for each write. */
+export async function makeSite(backend: "memory" | "sqlite" | "kubernetes" = "memory"): Promise<Site> {
   const folder = mkdtempSync(join(tmpdir(), "calico-attach-"));
   const host = makeNamespace("calico-attach-host");
   const pods = [makeNamespace("calico-attach-pod")];
@@ -76,7 +87,12 @@ export async function makeSite(backend: "memory" | "sqlite" = "memory"): Promise
     (level: string) =>
     (message: string, fields: object = {}): void =>
       void logged.push(`${level}: ${message} ${JSON.stringify(fields)}`);
-  const client = backend === "memory" ? memoryClient({ data }) : await openClient({ type: "sqlite", file });
+  const memory = (role: "plugin" | "admin", hook?: Hook): Client => {
+    const options = { data, ...(hook ? { hook } : {}) };
+    if (backend === "memory") return memoryClient(options);
+    return podViewClient(memoryClient({ ...options, capabilities: { atomicBatch: false, softDelete: true } }), role);
+  };
+  const client = backend === "sqlite" ? await openClient({ type: "sqlite", file }) : memory("admin");
   await ensureInitialized(client);
   const site: Site = {
     folder,
@@ -99,9 +115,7 @@ export async function makeSite(backend: "memory" | "sqlite" = "memory"): Promise
       hostNetns: host.namespace,
       hostname: () => "the-machine",
       openClient: async (config: DatastoreConfig) =>
-        backend === "memory" && !isSomewhereElse(config)
-          ? memoryClient({ data, ...(site.hook ? { hook: site.hook } : {}) })
-          : openClient(config),
+        backend !== "sqlite" && !isSomewhereElse(config) ? memory("plugin", site.hook) : openClient(config),
       now: () => Date.UTC(2024, 9, 19, 20, 50, 0, 30),
     },
     call: (command, options = {}) => {
@@ -122,6 +136,7 @@ export async function makeSite(backend: "memory" | "sqlite" = "memory"): Promise
         nodename_file_optional: true,
         ...(backend === "sqlite" ? { datastore_type: "sqlite", datastore_file: file } : {}),
         ipam: { type: "calico-ipam" },
+        ...(backend === "kubernetes" ? { policy: { type: "k8s" } } : {}),
         ...options.config,
       };
       return { environment: parseEnvironment(env), config: parseNetworkConfig(raw), stdin: JSON.stringify(raw), env };
@@ -146,6 +161,19 @@ export async function makeSite(backend: "memory" | "sqlite" = "memory"): Promise
       const pool = { apiVersion: API_VERSION, kind: "IPPool", metadata: { name }, spec: { cidr, ...spec } };
       await client.create(IPPool, pool as unknown as IPPool);
     },
+    makeNamespace: async (name, metadata = {}) => {
+      const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { ...metadata, name } } as const;
+      if (await client.exists(Namespace, { name })) await client.delete(Namespace, { name });
+      await client.create(Namespace, namespace);
+    },
+    makePod: async (name, metadata = {}, spec = {}) => {
+      const ref = { name, namespace: "default", ...metadata };
+      if (!(await client.exists(Namespace, { name: ref.namespace }))) await site.makeNamespace(ref.namespace);
+      if (await client.exists(Pod, ref)) await client.delete(Pod, ref);
+      const containers = [{ name: "main" }];
+      const pod = { apiVersion: "v1", kind: "Pod", metadata: ref, spec: { nodeName: "node-1", containers, ...spec } };
+      return client.create(Pod, pod as Pod);
+    },
     traces: () => traces(client, host),
     [Symbol.dispose]: () => {
       for (const pod of pods) pod.dispose();
@@ -168,7 +196,10 @@ async function traces(client: Client, host: TestNamespace): Promise<string[]> {
   ]);
   const links = host.run(() => readFileSync("/proc/thread-self/net/dev", "utf8").match(/\S+(?=:)/g) ?? []);
   return [
-    ...named("endpoint", endpoints.items),
+    ...named(
+      "endpoint",
+      endpoints.items.filter(({ spec }) => spec.ipNetworks?.length !== 0),
+    ),
     ...named("handle", handles.items),
     ...blocks.items.flatMap(({ spec }) =>
       spec.allocations.flatMap((index, ordinal) => (index === null ? [] : [`address ${spec.cidr}+${ordinal}`])),

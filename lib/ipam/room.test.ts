@@ -83,3 +83,23 @@ describe("whether a node could be given an address", () => {
     expect(await codeOf(ipam.requireRoom(request))).toBe("IPAM_POOL_EXHAUSTED");
   });
 });
+
+describe("pools that select namespaces", () => {
+  test("have room for pods of any namespace when it is not known for which", async () => {
+    const client = memoryClient();
+    const { ipam } = cluster(client);
+    await addPool(client, "p", "10.0.0.0/26", { namespaceSelector: "team == 'blue'", allowedUses: ["Workload"] });
+    const request = { num4: 1, host: "n1", use: "Workload" } as const;
+    await ipam.requireRoom({ ...request, namespaceLabels: "any" });
+    await ipam.requireRoom({ ...request, namespaceLabels: { team: "blue" } });
+    expect(await codeOf(ipam.requireRoom(request))).toBe("IPAM_NO_POOLS");
+  });
+
+  test("are refused with the family that was asked for", async () => {
+    const { ipam } = cluster(memoryClient());
+    const refused = async (pools: object): Promise<unknown> =>
+      ipam.autoAssign({ num4: 1, num6: 1, host: "n1", use: "Workload", ...pools }).catch((error: unknown) => error);
+    expect(await refused({ pools4: ["none"] })).toMatchObject({ code: "IPAM_POOL_NOT_FOUND", family: 4 });
+    expect(await refused({})).toMatchObject({ code: "IPAM_NO_POOLS", family: 4 });
+  });
+});

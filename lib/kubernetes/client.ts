@@ -70,6 +70,8 @@ export interface WatchOptions {
   readonly timeoutSeconds?: number | undefined;
   /** CONNECTION when nothing comes for so many milliseconds while the iterator waits; no limit when absent. */
   readonly idleTimeout?: number | undefined;
+  /** Called when the API server has begun to answer. */
+  readonly onOpen?: (() => void) | undefined;
   readonly parse?: ((text: string) => unknown) | undefined;
 }
 
@@ -254,6 +256,7 @@ class ApiServer implements Kubernetes {
       if (signal?.aborted) return;
       throw error;
     }
+    options.onOpen?.();
     yield* events<T>(stream, { subject, parse: options.parse ?? this.#parse, signal, idleTimeout });
   }
 

@@ -119,6 +119,15 @@ test("a credential program runs once for all who wait, and again when its answer
   expect([c.token, d.token, c.cert, runs]).toEqual(["renewed", "renewed", certificate("1"), 3]);
 });
 
+test("an answer that several waited for, and that is refused, is renewed for each of them", async () => {
+  let runs = 0;
+  const run = async () => ({ secrets: { token: `token-${++runs}` } });
+  const credentials = new Credentials(withAuth(exec()), { run });
+  const [a, b] = await Promise.all([credentials.current(), credentials.current()]);
+  expect(b).toBe(a);
+  expect((await credentials.renew(a)).token).toBe("token-2");
+});
+
 test("a program that fails is asked again the next time", async () => {
   let runs = 0;
   const run = async (): Promise<ExecCredentials> => {

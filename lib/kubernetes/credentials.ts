@@ -80,7 +80,7 @@ export class Credentials {
     const { auth } = this.#config;
     if (auth.type === "exec" && (!this.#executed || this.#expired(this.#executed))) {
       this.#executed = await this.#execute();
-      this.#secrets = undefined;
+      return this.#renewFrom(this.#executed);
     }
     if (this.#secrets && (!this.renewable || this.#now() - this.#read < FRESH)) return this.#secrets;
     return this.#renewFrom(this.#executed);
@@ -167,7 +167,8 @@ function checkedPem(text: string, label: string, where: string): string {
   throw new KubernetesError("CONFIG", `${where}: must be a ${label} in PEM`);
 }
 
-function readFile(file: string, what: string): string {
+/** CONFIG when it cannot be read. */
+export function readFile(file: string, what: string): string {
   let text: string | undefined;
   try {
     text = readTextFile(file);

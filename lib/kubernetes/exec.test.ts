@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -22,7 +22,7 @@ function script(body: string): string {
   return path;
 }
 
-const run = (command: string, fields: Partial<ExecAuth> = {}, config: Partial<ClusterConfig> = {}) => {
+const run = (command: string, fields: Partial<ExecAuth> = {}, config: Partial<ClusterConfig> = {}, limit?: number) => {
   const auth: ExecAuth = {
     type: "exec",
     apiVersion: V1,
@@ -33,7 +33,7 @@ const run = (command: string, fields: Partial<ExecAuth> = {}, config: Partial<Cl
     interactiveMode: "Never",
     ...fields,
   };
-  return runCredentialProgram(auth, { server: "https://host:6443", auth, ...config });
+  return runCredentialProgram(auth, { server: "https://host:6443", auth, ...config }, limit);
 };
 
 const printing = (value: unknown): string => script(`cat <<'END'\n${JSON.stringify(value)}\nEND`);
@@ -78,6 +78,29 @@ test("the program gets its arguments, its environment and what is wanted", async
       interactive: false,
     },
   });
+});
+
+test("a CA in a file is passed on as its text, as client-go does", async () => {
+  const command = script(
+    `printf '{"apiVersion":"${V1}","kind":"ExecCredential","status":{"token":"%s"}}' "$(printf %s "$KUBERNETES_EXEC_INFO" | base64 -w0)"`,
+  );
+  const file = join(folder, "ca.crt");
+  writeFileSync(file, "PEM");
+  const { secrets } = await run(command, { provideClusterInfo: true }, { ca: { file } });
+  expect(JSON.parse(atob(secrets.token!)).spec.cluster["certificate-authority-data"]).toBe(btoa("PEM"));
+});
+
+test("a program whose child holds on to its output is given up all the same", async () => {
+  const pid = join(folder, "sleeper");
+  const error = await run(script(`sleep 600 & echo $! >${pid}; wait`), {}, {}, 100).catch((one: unknown) => one);
+  process.kill(Number(readFileSync(pid, "utf8")), "SIGKILL");
+  expect(error).toMatchObject({ name: "KubernetesError", code: "CONFIG" });
+  expect((error as Error).message).toContain("did not end within 0.1 s");
+});
+
+test("a program that prints without end is given up", async () => {
+  const error = await run(script("exec yes")).catch((one: unknown) => one);
+  expect((error as Error).message).toContain("printed more than any credential is");
 });
 
 describe("what goes wrong is named, without what was printed", () => {

@@ -102,12 +102,18 @@ export function connectionError(subject: Subject, error: unknown, trust: Trust):
 }
 
 /** CONNECTION: nothing came in time. */
-export const timeoutError = (subject: Subject, milliseconds: number): KubernetesError =>
-  new KubernetesError(
+export function timeoutError(
+  subject: Subject,
+  milliseconds: number,
+  waitedFor: "credentials" | "answer",
+): KubernetesError {
+  const doubtful = subject.changes && waitedFor === "answer";
+  return new KubernetesError(
     "CONNECTION",
-    `${subject.name}: ${subject.what}: no answer within ${Math.round(milliseconds) / 1000} s${subject.changes ? DOUBT : ""}`,
-    { doubtful: subject.changes },
+    `${subject.name}: ${subject.what}: no ${waitedFor} within ${Math.round(milliseconds) / 1000} s${doubtful ? DOUBT : ""}`,
+    { doubtful },
   );
+}
 
 interface StatusFields {
   readonly message?: unknown;

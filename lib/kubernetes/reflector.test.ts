@@ -1,6 +1,7 @@
 import fc from "fast-check";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Kubernetes, openKubernetes } from "./client.ts";
+import { KubernetesError } from "./errors.ts";
 import {
   type Answer,
   type Asked,
@@ -350,6 +351,87 @@ describe("a reflector", () => {
     const { sees, picture } = start({ fromCache: true });
     await sees("synced 10");
     expect([...picture].map(([key, { spec }]) => [key, spec?.cidr])).toEqual([["a", "10.5.0.0/16"]]);
+  });
+
+  test("after etcd was restored from a backup, objects go back to what they were, and forward again", async () => {
+    const asked = script(
+      [
+        (answer) => answer.json(listed(100, pool("a", 90, "10.9.0.0/16"), pool("b", 40))),
+        (answer) => answer.json(listed(50, pool("a", 30, "10.3.0.0/16"), pool("b", 40))),
+      ],
+      [
+        // Where the API server stands now: behind what is known.
+        (answer) => answer.stream().event("BOOKMARK", { metadata: { resourceVersion: "50" } }),
+        (answer) => answer.stream().event("MODIFIED", pool("a", 51, "10.5.0.0/16")),
+      ],
+    );
+    const { seen, sees, picture } = start();
+    await sees("modified a@51");
+    expect(seen).toEqual([
+      "added a@90",
+      "added b@40",
+      "synced 100",
+      "failed SERVER",
+      "modified a@30",
+      "synced 50",
+      "modified a@51",
+    ]);
+    expect(picture.get("a")?.spec?.cidr).toBe("10.5.0.0/16");
+    expect(asked).toEqual(["list", "watch 100", "list", "watch 50"]);
+  });
+
+  test("a cache that lags behind what was watched is not asked to list; where revisions went back, etcd is", async () => {
+    const tooLarge = status(504, "Timeout", "Too large resource version: 20, current: 15", {
+      causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }],
+    });
+    const asked = script(
+      [
+        (answer) => answer.json(listed(10)),
+        (answer) => answer.json(tooLarge, 504),
+        (answer) => answer.json(listed(21, pool("a", 20))),
+      ],
+      [
+        (answer) => {
+          const stream = answer.stream();
+          stream.event("ADDED", pool("a", 20));
+          stream.event("ERROR", status(410, "Expired", "compacted"));
+        },
+        silent,
+      ],
+    );
+    const { sees } = start({ fromCache: true });
+    await sees("synced 21");
+    expect(asked.slice(0, 4)).toEqual(["list 0", "watch 10", "list 20", "list"]);
+  });
+
+  test.each<["list" | "watch"]>([["list"], ["watch"]])("a %s that only ever times out is tried less and less often", async (what) => {
+    let now = 0;
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => now);
+    const timeout = () => {
+      now += 30_000;
+      throw new KubernetesError("CONNECTION", "no answer within 30 s");
+    };
+    const kubernetes = {
+      name: "kubernetes",
+      async *listPages() {
+        if (what === "list") timeout();
+        yield { items: [], resourceVersion: "1", restarted: false, last: true };
+      },
+      async *watch() {
+        timeout();
+      },
+    } as unknown as Kubernetes;
+    const waits: number[] = [];
+    const options = { kubernetes, path: PATH, backoff: { first: 1, most: 8 }, random: () => 0 };
+    try {
+      for await (const event of reflect(options)) {
+        if (event.type === "failed") waits.push(event.wait);
+        if (waits.length === 5) break;
+      }
+    } finally {
+      clock.mockRestore();
+    }
+    expect(waits).toEqual([1, 2, 4, 8, 8]);
   });
 
   test("keeps what it is told to, and reports what stops counting as deleted", async () => {

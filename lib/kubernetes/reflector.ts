@@ -43,7 +43,9 @@ export async function* runReflector<O extends KubernetesObject, T>(
   let attempt = 0;
   try {
     while (!signal.aborted) {
-      const began = performance.now();
+      /** When the stream began; time spent on what fails is no time that went well. */
+      let opened: number | undefined;
+      const lasted = () => (opened === undefined ? 0 : performance.now() - opened);
       let relist = false;
       let failure: KubernetesError;
       try {
@@ -60,6 +62,9 @@ export async function* runReflector<O extends KubernetesObject, T>(
           parse,
           timeoutSeconds: WATCH_SECONDS + Math.floor(random() * WATCH_SECONDS),
           idleTimeout: options.idleTimeout ?? IDLE,
+          onOpen: () => {
+            opened = performance.now();
+          },
         });
         for await (const event of stream) {
           if (signal.aborted) return;
@@ -75,14 +80,13 @@ export async function* runReflector<O extends KubernetesObject, T>(
           attempt = 0;
           if (event.type === "BOOKMARK") yield { type: "bookmark", resourceVersion: version };
           else yield* picture.apply(event, version);
-          if (version !== "") last = from = version;
+          if (version !== "") last = from = picture.floor = version;
         }
         if (signal.aborted) return;
-        const lasted = performance.now() - began;
-        if (came || lasted >= GOOD) {
+        if (came || lasted() >= GOOD) {
           attempt = 0;
           // As asked for, after a while: go on at once.
-          if (lasted < GOOD) await pause(backoff.first * random(), signal);
+          if (lasted() < GOOD) await pause(backoff.first * random(), signal);
           continue;
         }
         failure = new KubernetesError(
@@ -94,7 +98,7 @@ export async function* runReflector<O extends KubernetesObject, T>(
         if (!(error instanceof KubernetesError)) throw error;
         failure = error;
       }
-      if (performance.now() - began >= GOOD) attempt = 0;
+      if (lasted() >= GOOD) attempt = 0;
       attempt++;
       const wait = Math.min(backoff.first * 2 ** (attempt - 1), backoff.most) * (1 + random());
       if (from !== undefined && (relist || losesRevision(failure))) {
@@ -121,8 +125,8 @@ class Picture<O extends KubernetesObject, T> {
   readonly #known = new Map<string, Known<T>>();
   /** It began at a revision and has not listed yet: objects it does not know may still be known to whoever began it. */
   #partial: boolean;
-  /** The highest revision of a list: another API server's cache must not be older. */
-  #floor = "0";
+  /** The revision of what was delivered: a list from a cache must not be older. Absent: ask etcd itself. */
+  floor: string | undefined = "0";
 
   constructor(options: ReflectOptions<O, T>) {
     this.#options = options;
@@ -133,9 +137,10 @@ class Picture<O extends KubernetesObject, T> {
   /** Delivers the difference between what is and what was delivered, and answers the revision; undefined when `signal` aborted. */
   async *list(signal: AbortSignal): AsyncGenerator<ReflectorEvent<T>, string | undefined, undefined> {
     const { kubernetes, path, fromCache, limit, parse } = this.#options;
-    const atLeast: { resourceVersion?: string; resourceVersionMatch?: string } = fromCache
-      ? { resourceVersion: this.#floor, resourceVersionMatch: "NotOlderThan" }
-      : {};
+    const atLeast =
+      fromCache && this.floor !== undefined
+        ? { resourceVersion: this.floor, resourceVersionMatch: "NotOlderThan" }
+        : {};
     const seen = new Set<string>();
     let version = "";
     try {
@@ -157,8 +162,8 @@ class Picture<O extends KubernetesObject, T> {
       }
     } catch (error) {
       if (signal.aborted) return undefined;
-      // etcd was restored from a backup: its revisions begin again further back.
-      if (isTooLarge(error)) this.#floor = "0";
+      // The cache lags far behind, or etcd was restored from a backup and its revisions begin again further back.
+      if (isTooLarge(error)) this.floor = undefined;
       throw error;
     }
     for (const [key, { value }] of this.#known)
@@ -166,7 +171,7 @@ class Picture<O extends KubernetesObject, T> {
         this.#known.delete(key);
         yield { type: "deleted", key, object: value, resourceVersion: version };
       }
-    this.#floor = version;
+    this.floor = version;
     this.#partial = false;
     yield { type: "synced", resourceVersion: version };
     return version;
@@ -185,12 +190,15 @@ class Picture<O extends KubernetesObject, T> {
     if (value !== undefined) yield { type: "deleted", key, object: value, resourceVersion: version };
   }
 
-  /** `existed`: the API server says that this is a change, whether or not the object was delivered before. */
+  /**
+   * Also what is older than what was delivered: no list and no event is, unless etcd was restored from a backup, and then it is what
+   * counts. `existed`: the API server says that this is a change, whether or not the object was delivered before.
+   */
   *#put(key: string, object: O, resourceVersion: string, existed = false): Generator<ReflectorEvent<T>> {
     const known = this.#known.get(key);
     const uid = object.metadata?.uid ?? "";
     const isSame = known !== undefined && known.uid === uid;
-    if (isSame && (known.version === resourceVersion || isOlder(resourceVersion, known.version))) return;
+    if (isSame && known.version === resourceVersion) return;
     const value = this.#transform(object);
     if (known && (value === undefined || !isSame)) {
       this.#known.delete(key);

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openKubernetes } from "./client.ts";
 import { failure, POD, PODS, SECRET, useFaultServer } from "./fault-bench.ts";
@@ -134,6 +135,32 @@ describe("credentials", () => {
         : answer.json(status(401, "Unauthorized", "Unauthorized"), 401);
     await kubernetes.get(POD);
     expect(authorization()).toEqual(["Bearer old", "Bearer old", "Bearer new"]);
+  });
+
+  test("a credential program that takes too long holds no request beyond its time, nor one that is called off", async () => {
+    const file = `${bench.certificates.folder}/slow-program`;
+    const auth = {
+      type: "exec",
+      apiVersion: "client.authentication.k8s.io/v1",
+      command: "sh",
+      args: ["-c", `echo $$ >${file}; exec sleep 600`],
+      env: {},
+      provideClusterInfo: false,
+      interactiveMode: "Never",
+    } as const;
+    const kubernetes = bench.open({ auth }, (_asked, answer) => answer.json({}));
+    try {
+      const error = await failure(kubernetes.create(PODS, {}, { timeout: 200 }));
+      expect(error).toMatchObject({ code: "CONNECTION", doubtful: false });
+      expect(error.message).toContain("no credentials within 0.2 s");
+      const ending = new AbortController();
+      const pending = kubernetes.get(POD, { signal: ending.signal });
+      ending.abort(new Error("called off"));
+      await expect(pending).rejects.toThrow("called off");
+      expect(bench.server.asked).toHaveLength(0);
+    } finally {
+      process.kill(Number(readFileSync(file, "utf8")), "SIGKILL");
+    }
   });
 
   test("what cannot change is not tried again", async () => {

@@ -12,7 +12,7 @@ import {
   timeoutError,
 } from "./failure.ts";
 import { Limiter } from "./limiter.ts";
-import { pause } from "./pause.ts";
+import { orAborted, pause } from "./pause.ts";
 
 /** Upstream's, for a configuration that has a rate but no burst. */
 const BURST = 100;
@@ -30,6 +30,11 @@ export interface Exchange {
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds, retries and waiting for the rate limit included. */
   readonly timeout?: number | undefined;
+}
+
+/** What a request waits for: until it is sent, nothing can have been carried out. */
+interface Progress {
+  waitsFor: "credentials" | "answer";
 }
 
 /** An answer that has begun; the signal of the exchange goes on to end it. */
@@ -104,6 +109,7 @@ export class Transport {
     const limit = exchange.timeout ?? this.#config.timeout ?? TIMEOUT;
     const deadline = performance.now() + limit;
     const ending = new AbortController();
+    const progress: Progress = { waitsFor: "credentials" };
     const abort = () => ending.abort();
     const timer = setTimeout(abort, limit);
     signal?.addEventListener("abort", abort);
@@ -120,11 +126,11 @@ export class Transport {
       if (signal?.aborted) return signal.reason;
       if (this.#closing.signal.aborted)
         return new KubernetesError("CONNECTION", `${this.name}: ${subject.what}: this connection is closed`);
-      return timeoutError(subject, limit);
+      return timeoutError(subject, limit, progress.waitsFor);
     };
     if (signal?.aborted || this.#closing.signal.aborted) abort();
     try {
-      const response = await this.#attempts(exchange, deadline, ending.signal, streaming);
+      const response = await this.#attempts(exchange, deadline, ending.signal, streaming, progress);
       if (streaming) clearTimeout(timer);
       return await consume(response, release);
     } catch (error) {
@@ -139,7 +145,13 @@ export class Transport {
   }
 
   /** The first answer that is a success. */
-  async #attempts(exchange: Exchange, deadline: number, signal: AbortSignal, streaming: boolean): Promise<Response> {
+  async #attempts(
+    exchange: Exchange,
+    deadline: number,
+    signal: AbortSignal,
+    streaming: boolean,
+    progress: Progress,
+  ): Promise<Response> {
     const { subject } = exchange;
     let renewed = false;
     let resent = false;
@@ -150,15 +162,18 @@ export class Transport {
           "TOO_MANY_REQUESTS",
           `${this.name}: ${subject.what}: this process may send ${this.#config.qps} requests a second, and more are waiting than the time limit has room for`,
         );
-      const secrets = await this.#credentials.current();
+      // A program may make them, which takes what time it takes; nothing has been sent meanwhile.
+      const secrets = await orAborted(this.#credentials.current(), signal);
       let response: Response;
+      progress.waitsFor = "answer";
       try {
         response = await this.#send(exchange, secrets, signal, streaming);
       } catch (error) {
         if (signal.aborted) throw error;
         if (isTlsFailure(error) && !renewed && this.#credentials.renewable) {
           renewed = true;
-          if ((await this.#credentials.renew(secrets)) !== secrets) continue;
+          progress.waitsFor = "credentials";
+          if ((await orAborted(this.#credentials.renew(secrets), signal)) !== secrets) continue;
         }
         if (isBrokenOff(error) && !subject.changes && !resent) {
           resent = true;
@@ -171,7 +186,8 @@ export class Transport {
       const text = withoutToken(await response.text(), secrets);
       if (response.status === 401 && !renewed && this.#credentials.renewable) {
         renewed = true;
-        await this.#credentials.renew(secrets);
+        progress.waitsFor = "credentials";
+        await orAborted(this.#credentials.renew(secrets), signal);
         continue;
       }
       const wait = retryAfter(response, subject.changes);

@@ -466,7 +466,7 @@ describe.skipIf(missing)(`the Client of an API server${missing ? ` (skipped: ${m
       const elsewhere = await as("admin", "v3");
       const missingCrd = await error(elsewhere.list(IPPool));
       expect(missingCrd.code).toBe("CONFIG");
-      for (const part of ["ippools", "projectcalico.org", "CustomResourceDefinition"])
+      for (const part of ["ippools", "projectcalico.org", "CustomResourceDefinition", "calico crds --group v3"])
         expect(missingCrd.message).toContain(part);
       expect(await codeOf(elsewhere.get(IPPool, { name: "main" }))).toBe("CONFIG");
       expect(await codeOf(elsewhere.create(IPAMHandle, newIPAMHandle("h", {})))).toBe("CONFIG");

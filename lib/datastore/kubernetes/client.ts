@@ -85,7 +85,7 @@ export class KubernetesClient implements Client {
   }
 
   async delete<R extends Resource>(kind: Kind<R>, ref: Ref, options: DeleteOptions = {}): Promise<R> {
-    return (await this.#carryOut({ op: "delete", kind: plain(kind), ref, ...options }, false)) as R;
+    return (await this.#carryOut({ ...options, op: "delete", kind: plain(kind), ref }, false)) as R;
   }
 
   async batch(operations: readonly Operation[]): Promise<Resource[]> {

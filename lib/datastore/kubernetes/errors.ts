@@ -31,10 +31,15 @@ export function asDatastoreError(error: unknown): unknown {
   return new DatastoreError(CODES[error.code], error.message, { cause: error });
 }
 
-function missing(error: KubernetesError): string {
-  return error.message.includes("projectcalico.org")
-    ? `${error.message}; 'calicoctl crds' prints the CustomResourceDefinitions for 'kubectl apply -f -'`
-    : error.message;
+function missing({ message }: KubernetesError): string {
+  const group = message.includes("crd.projectcalico.org")
+    ? "v1"
+    : message.includes("projectcalico.org")
+      ? "v3"
+      : undefined;
+  return group
+    ? `${message} ('calico crds --group ${group}' prints it, for 'kubectl apply --server-side -f -')`
+    : message;
 }
 
 /** Does something, and says of its errors what they mean to a caller of the Client. */

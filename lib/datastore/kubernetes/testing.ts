@@ -15,7 +15,9 @@ const NAMESPACES = ["a", "ab", "prod"];
 const VIEWS = ["Node", "Profile", "WorkloadEndpoint"];
 
 interface List {
-  readonly items: readonly { readonly metadata: { readonly name: string; readonly namespace?: string } }[];
+  readonly items: readonly {
+    readonly metadata: { readonly name: string; readonly namespace?: string; readonly finalizers?: readonly string[] };
+  }[];
 }
 
 /** A Client of a test's API server, as one of its users; the group is found out when none is given. */
@@ -57,8 +59,12 @@ export async function apiServerSubject(server: ApiServer, group: ApiGroup): Prom
         const { collection } = mappingOf(kind, group);
         const { items } = await send<List>(server, "GET", urlPath(collection));
         for (const { metadata } of items) {
-          if (kind.kind === "Tier" && isBuiltInTier(metadata.name)) continue;
-          await remove(server, urlPath({ ...collection, ...metadata }));
+          const { name, namespace, finalizers } = metadata;
+          if (kind.kind === "Tier" && isBuiltInTier(name)) continue;
+          const path = urlPath({ ...collection, name, namespace });
+          const none = { metadata: { finalizers: null } };
+          if (finalizers) await server.request("PATCH", path, none, "application/merge-patch+json");
+          await remove(server, path);
         }
       }
       const { items } = await send<List>(server, "GET", "/api/v1/pods");

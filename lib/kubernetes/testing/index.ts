@@ -14,7 +14,7 @@
  *       test("…", () => loadKubeconfig({ file: server.kubeconfig("cni") }));
  *     });
  *
- * In CI (CI=true) and under `npm run conformance:kubernetes` the programs must be there: `apiServerMissing` throws then.
+ * Such tests are files named `*.apiserver.test.ts`; `npm run conformance:kubernetes` builds the programs first, or fails.
  */
 
 export { type AuditEvent, type AuditSummary, summarise } from "./audit.ts";
