@@ -65,7 +65,7 @@ export async function writeGrant(ctx: Context, grant: Grant): Promise<void> {
   } catch (error) {
     if (!(error instanceof PartialCommit)) throw error;
     const { undo } = await import("./undo.ts");
-    await undo(ctx, grant, operations, error.done);
+    await undo(ctx, grant, operations, error);
     const { cause } = error;
     throw error.done.length >= own && isRace(cause) ? new ExtraRefused(cause) : cause;
   }

@@ -1,26 +1,34 @@
 import { IPAMBlock } from "../api/ipamblock.ts";
 import type { IPAMHandle } from "../api/ipamhandle.ts";
-import type { Resource } from "../api/meta.ts";
 import { DatastoreError, type Operation } from "../datastore/index.ts";
 import { attributesAt, cleanHandle, release, sequenceOf } from "./block.ts";
-import { asRead, type Context, retrying } from "./context.ts";
+import { asRead, type Context, type PartialCommit, retrying } from "./context.ts";
 import { lowerHandle } from "./counts.ts";
 import type { Grant, Portion } from "./grant.ts";
 import { cidrOf, readBlock } from "./reads.ts";
 
-/** Gives back what the first operations wrote. What cannot be given back now is logged, and found by check. */
+/**
+ * Gives back what the first operations wrote. What cannot be given back now is logged, and found by check; the handle, which
+ * goes last, then still leads to it.
+ */
 export async function undo(
   ctx: Context,
   grant: Grant,
   operations: readonly Operation[],
-  done: readonly Resource[],
+  { done, cause }: PartialCommit,
 ): Promise<void> {
   const { handleId } = grant;
   try {
+    // A write without an answer may have been carried out, or be carried out yet.
+    const failed = operations[done.length];
+    const unanswered = cause instanceof DatastoreError && cause.code === "UNAVAILABLE";
+    const perhaps =
+      unanswered && grant.portions.find(({ block }) => failed?.op === "update" && block === failed.resource);
+    if (perhaps) await giveBack(ctx, perhaps, handleId, true);
     for (const [index, answer] of [...done.entries()].reverse()) {
       const operation = operations[index]!;
       const portion = operation.op === "update" && grant.portions.find(({ block }) => block === operation.resource);
-      if (portion) await giveBack(ctx, portion, handleId);
+      if (portion) await giveBack(ctx, portion, handleId, false);
       else if (operation.kind.kind === "IPAMHandle" && handleId !== undefined) {
         const raised = new Map(grant.portions.map(({ block, fresh }) => [block.spec.cidr, fresh.length]));
         await lowerHandle(ctx, answer as IPAMHandle, handleId, raised);
@@ -39,8 +47,16 @@ export async function undo(
   }
 }
 
-/** Frees addresses that nobody has used, without cooldown, if they still are this very allocation. */
-async function giveBack(ctx: Context, portion: Portion, handleId: string | undefined): Promise<void> {
+/**
+ * Frees addresses that nobody has used, without cooldown, if they still are this very allocation. With `onItsWay` the block is
+ * written in any case: the allocation, should it arrive later, then finds the block changed.
+ */
+async function giveBack(
+  ctx: Context,
+  portion: Portion,
+  handleId: string | undefined,
+  onItsWay: boolean,
+): Promise<void> {
   if (portion.fresh.length === 0) return;
   await retrying(ctx, `give back addresses of block ${portion.block.spec.cidr}`, async () => {
     const block = await readBlock(ctx, cidrOf(portion.block));
@@ -52,7 +68,7 @@ async function giveBack(ctx: Context, portion: Portion, handleId: string | undef
         owner && handle === handleId && sequenceOf(block.spec, ordinal) === sequenceOf(portion.block.spec, ordinal)
       );
     });
-    if (mine.length === 0) return;
+    if (mine.length === 0 && !onItsWay) return;
     release(block.spec, mine, 0, ctx.now());
     block.spec.sequenceNumber += 1n;
     await ctx.client.update(IPAMBlock, block);

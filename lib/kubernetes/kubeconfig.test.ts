@@ -216,6 +216,8 @@ describe("what is wrong is named by file and field", () => {
     [{ user: { username: "a", password: SECRET } }, 'user "u": username: not supported since Kubernetes 1.19'],
     [{ user: { "auth-provider": { name: "gcp" } } }, 'user "u": auth-provider: removed from Kubernetes in 1.26'],
     [{ user: { token: SECRET, as: "root" } }, 'user "u": as: impersonation is not supported'],
+    [{ user: { token: SECRET, "as-groups": ["viewers"] } }, 'user "u": as-groups: impersonation is not supported'],
+    [{ user: { token: SECRET, "as-uid": "1" } }, 'user "u": as-uid: impersonation is not supported'],
     [{ user: { exec: { ...exec, command: "" } } }, 'user "u": exec: command: missing'],
     [{ user: { exec: { ...exec, apiVersion: "v1" } } }, 'exec: apiVersion: "v1": must be one of client.auth'],
     [{ user: { exec: { ...exec, interactiveMode: "no" } } }, 'exec: interactiveMode: "no": must be one of Never'],

@@ -106,7 +106,8 @@ function clusterOf(cluster: Entry, overrides: KubeconfigOverrides): Omit<Cluster
 
 function authOf(user: Entry, cluster: Entry, overrides: KubeconfigOverrides): Auth {
   // To go on without it would be to act with other rights than was asked for.
-  refuseField(user, "as", "impersonation is not supported: use credentials of that user");
+  for (const field of ["as", "as-uid", "as-groups", "as-user-extra"])
+    refuseField(user, field, "impersonation is not supported: use credentials of that user");
   if (overrides.certFile || overrides.keyFile) {
     if (!overrides.certFile || !overrides.keyFile)
       throw new KubernetesError(

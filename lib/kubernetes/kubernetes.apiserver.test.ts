@@ -257,8 +257,11 @@ describe.skipIf(missing)(`against an API server${missing ? ` (skipped: ${missing
   test("a server that hangs is left after the time limit, and works again after that", async () => {
     server.pause();
     try {
-      const error = await failure(kubernetes.get(named("x"), { timeout: 200 }));
-      expect(error.message).toContain("no answer within 0.2 s");
+      const asked = async () => (await failure(kubernetes.get(named("x"), { timeout: 200 }))).message;
+      // The signal stops one thread after the other, so an answer may still come.
+      let message = await asked();
+      for (let i = 0; i < 20 && message.includes("not found"); i++) message = await asked();
+      expect(message).toContain("no answer within 0.2 s");
     } finally {
       server.resume();
     }

@@ -380,6 +380,20 @@ describe("a reflector", () => {
     expect(asked).toEqual(["list", "watch 100", "list", "watch 50"]);
   });
 
+  test("a watch that fails at the same place again and again gives way to a list", async () => {
+    const broken = (answer: Answer) =>
+      answer.stream().event("ERROR", status(500, "InternalError", "unable to transform key"));
+    const asked = script(
+      [(answer) => answer.json(listed(10)), (answer) => answer.json(listed(30, pool("a", 25)))],
+      [broken, broken, broken, silent],
+    );
+    const { seen, sees } = start();
+    await sees("synced 30");
+    await until(() => asked.length === 6);
+    expect(asked).toEqual(["list", "watch 10", "watch 10", "watch 10", "list", "watch 30"]);
+    expect(seen.filter((one) => one.startsWith("failed"))).toEqual(Array(3).fill("failed SERVER"));
+  });
+
   test("a cache that lags behind what was watched is not asked to list; where revisions went back, etcd is", async () => {
     const tooLarge = status(504, "Timeout", "Too large resource version: 20, current: 15", {
       causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }],
@@ -404,35 +418,36 @@ describe("a reflector", () => {
     expect(asked.slice(0, 4)).toEqual(["list 0", "watch 10", "list 20", "list"]);
   });
 
-  test.each<["list" | "watch"]>([["list"], ["watch"]])("a %s that only ever times out is tried less and less often", async (what) => {
-    let now = 0;
-    const clock = vi.spyOn(performance, "now").mockImplementation(() => now);
-    const timeout = () => {
-      now += 30_000;
-      throw new KubernetesError("CONNECTION", "no answer within 30 s");
-    };
-    const kubernetes = {
-      name: "kubernetes",
-      async *listPages() {
-        if (what === "list") timeout();
-        yield { items: [], resourceVersion: "1", restarted: false, last: true };
-      },
-      async *watch() {
-        timeout();
-      },
-    } as unknown as Kubernetes;
-    const waits: number[] = [];
-    const options = { kubernetes, path: PATH, backoff: { first: 1, most: 8 }, random: () => 0 };
-    try {
-      for await (const event of reflect(options)) {
-        if (event.type === "failed") waits.push(event.wait);
-        if (waits.length === 5) break;
+  test.each<["list" | "watch"]>([["list"], ["watch"]])(
+    "a %s that only ever times out is tried less and less often",
+    async (what) => {
+      let now = 0;
+      const clock = vi.spyOn(performance, "now").mockImplementation(() => now);
+      const timeout = () => {
+        now += 30_000;
+        throw new KubernetesError("CONNECTION", "no answer within 30 s");
+      };
+      const kubernetes = {
+        name: "kubernetes",
+        async *listPages() {
+          if (what === "list") timeout();
+          yield { items: [], resourceVersion: "1", restarted: false, last: true };
+        },
+        watch: () => ({ [Symbol.asyncIterator]: () => ({ next: async () => timeout() }) }),
+      } as unknown as Kubernetes;
+      const waits: number[] = [];
+      const options = { kubernetes, path: PATH, backoff: { first: 1, most: 8 }, random: () => 0 };
+      try {
+        for await (const event of reflect(options)) {
+          if (event.type === "failed") waits.push(event.wait);
+          if (waits.length === 5) break;
+        }
+      } finally {
+        clock.mockRestore();
       }
-    } finally {
-      clock.mockRestore();
-    }
-    expect(waits).toEqual([1, 2, 4, 8, 8]);
-  });
+      expect(waits).toEqual([1, 2, 4, 8, 8]);
+    },
+  );
 
   test("keeps what it is told to, and reports what stops counting as deleted", async () => {
     script(

@@ -18,6 +18,8 @@ const IDLE = 180_000;
 const WATCH_SECONDS = 300;
 /** A stream that lasted so long was a good one, also when nothing came: the next failure is a first one. Milliseconds. */
 const GOOD = 10_000;
+/** After so many failures of a stream at the same place, it is the place: an event there cannot be told. */
+const STUCK = 3;
 
 interface Known<T> {
   readonly value: T;
@@ -101,7 +103,8 @@ export async function* runReflector<O extends KubernetesObject, T>(
       if (lasted() >= GOOD) attempt = 0;
       attempt++;
       const wait = Math.min(backoff.first * 2 ** (attempt - 1), backoff.most) * (1 + random());
-      if (from !== undefined && (relist || losesRevision(failure))) {
+      const isStuck = opened !== undefined && failure.code === "SERVER" && attempt >= STUCK;
+      if (from !== undefined && (relist || isStuck || losesRevision(failure))) {
         from = undefined;
         // This is how it is meant to be, once: not a failure. All nodes meet it together, so they do not list together.
         if (failure.code === "GONE" && attempt === 1) {

@@ -30,9 +30,10 @@ export function admissionObjects(): AdmissionObject[] {
       ],
       variables: [
         { name: "kubernetes", expression: "object.kind == 'StagedKubernetesNetworkPolicy'" },
-        // As `defaultTypes` in policy.ts has them: a list of no rules counts as none.
-        { name: "ingress", expression: "has(object.spec.ingress) && size(object.spec.ingress) > 0" },
-        { name: "egress", expression: "has(object.spec.egress) && size(object.spec.egress) > 0" },
+        // As upstream's, and other than `defaultTypes` in policy.ts: an empty list that is written down counts. Go's clients, and
+        // ours, fill in the types themselves, so this is for what kubectl writes.
+        { name: "ingress", expression: "has(object.spec.ingress)" },
+        { name: "egress", expression: "has(object.spec.egress)" },
         // Kubernetes' own rule: a policy that says anything of egress is about ingress as well.
         {
           name: "types",

@@ -107,6 +107,8 @@ export interface StoreOperation {
   readonly operation: number;
   /** How many writes this client carried out or tried before. */
   readonly write: number;
+  /** Carries out a write after its answer was given up: what a broken connection had sent on already. */
+  late(): void;
 }
 
 /**
@@ -138,7 +140,7 @@ export class MemoryStore implements KeyValueStore {
 
   async read(ranges: readonly Range[]): Promise<ReadResult> {
     const keys = ranges.map((range) => ("key" in range ? range.key : range.start));
-    const fault = await this.#before("read", keys);
+    const fault = await this.#before("read", keys, () => {});
     const result = this.data.read(ranges);
     return this.#after(fault, result);
   }
@@ -147,6 +149,7 @@ export class MemoryStore implements KeyValueStore {
     const fault = await this.#before(
       "write",
       writes.map(({ key }) => key),
+      () => void this.data.transact(compares, writes),
     );
     if (fault === "conflict") {
       const { revision, results } = this.data.read(compares.map(({ key }) => ({ key })));
@@ -169,11 +172,11 @@ export class MemoryStore implements KeyValueStore {
     this.#closed = true;
   }
 
-  async #before(type: StoreOperation["type"], keys: readonly string[]): Promise<Fault> {
+  async #before(type: StoreOperation["type"], keys: readonly string[], late: () => void): Promise<Fault> {
     this.#refuse();
     const operation = this.#operations++;
     const write = type === "write" ? this.#writes++ : this.#writes;
-    const fault = this.hook ? ((await this.hook({ type, keys, operation, write })) ?? undefined) : undefined;
+    const fault = this.hook ? ((await this.hook({ type, keys, operation, write, late })) ?? undefined) : undefined;
     this.#refuse();
     if (fault === "crash") {
       this.#crashed = true;

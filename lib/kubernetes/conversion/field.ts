@@ -72,11 +72,12 @@ export class Field {
     return "";
   }
 
-  /** Texts of an object with free keys, sorted by key; others are reported and left out. */
+  /** Texts of an object with free keys, sorted by key; others are reported and left out. A null is "", as it is to Go in a map. */
   texts(): [string, string][] {
-    if (!this.isObject()) return [];
+    const value = this.#value;
+    if (!this.isObject() || !isRecord(value)) return [];
     const found: [string, string][] = [];
-    for (const key of this.keys().sort()) {
+    for (const key of Object.keys(value).sort()) {
       const { problems } = this;
       const before = problems.length;
       const text = this.get(key).text();

@@ -142,6 +142,12 @@ describe("peers", () => {
     [{ ipBlock: { cidr: "FD00::1/64", except: ["fd00::/96"] } }, { nets: ["fd00::/64"], notNets: ["fd00::/96"] }],
   ])("%j", (from, expected) => expect(peer(from)).toEqual([expected]));
 
+  test("a label that is null is the empty value, as to Go, and not left out: that would allow more", () => {
+    expect(ingress({ from: [{ podSelector: { matchLabels: { role: null } } }] })).toEqual([
+      allow({ selector: "projectcalico.org/orchestrator == 'k8s' && role == ''" }, {}),
+    ]);
+  });
+
   test("every operator of selectors", () => {
     const matchExpressions = [
       { key: "a", operator: "In", values: ["y", "x"] },
