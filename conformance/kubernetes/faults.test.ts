@@ -70,7 +70,14 @@ describeLabModes("faults", (mode) => {
       );
       for (const outcome of outcomes) if (outcome.status !== 0) expectError(outcome, undefined);
       for (const pod of pods) addresses(await cluster.cni("ADD", pod));
-      expect(await cluster.held()).toHaveLength(pods.length);
+      const holders = (await cluster.held()).map(({ handle }) => handle);
+      // What each said is what explains a handle with two.
+      const twice = holders.filter((handle, index) => holders.indexOf(handle) !== index);
+      const told = pods.flatMap((pod, i) =>
+        twice.some((handle) => handle?.includes(pod.containerId)) ? [outcomes[i]!.stdout + outcomes[i]!.stderr] : [],
+      );
+      expect({ twice, told }).toEqual({ twice: [], told: [] });
+      expect(holders).toHaveLength(pods.length);
       for (const pod of pods) expectSuccess(await cluster.cni("DEL", pod));
       await expectNoAddressHeld();
     });

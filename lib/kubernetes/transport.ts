@@ -215,7 +215,7 @@ export class Transport {
       redirect: "manual",
       // Nor does the environment's proxy see them: a node's is for the world outside, and its exceptions may be CIDRs, which fetch cannot read.
       proxy: false,
-      ...(body === undefined ? {} : { body }),
+      ...(body === undefined ? {} : { body: method === "PUT" || method === "DELETE" ? sentOnce(body) : body }),
       // fetch gives up on an answer that is silent for five minutes, which a watch may be.
       ...(streaming ? { timeout: false } : {}),
     } as BunFetchRequestInit);
@@ -299,4 +299,18 @@ function retryAfter(response: Response, changes: boolean): number | undefined {
   const seconds = Number(header);
   const wait = Number.isFinite(seconds) ? seconds * 1000 : Date.parse(header) - Date.now();
   return Number.isNaN(wait) ? 1000 : Math.max(0, wait);
+}
+
+/**
+ * fetch sends a PUT or DELETE again when the kept-alive connection that it took breaks, because HTTP calls them
+ * idempotent. With a revision inside they are not: the second is refused when the first was carried out, and the caller would
+ * take for another's what it wrote itself. What is streamed cannot be sent again.
+ */
+function sentOnce(body: string): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    start(controller) {
+      controller.enqueue(new TextEncoder().encode(body));
+      controller.close();
+    },
+  });
 }
