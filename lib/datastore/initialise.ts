@@ -6,7 +6,10 @@ import { DatastoreError } from "./errors.ts";
 export interface InitialiseOptions {
   /** The version that runs; recorded when it differs. Absent: left as it is. */
   readonly calicoVersion?: string;
-  /** What the cluster is made of, separated by commas: what is missing from the recorded list is added to its end. */
+  /**
+   * What the cluster is made of, separated by commas: what is missing from the recorded list is added to its end. On Kubernetes
+   * `kdd` always comes last among what is added, as upstream's client has it.
+   */
   readonly clusterType?: string;
 }
 
@@ -18,7 +21,7 @@ const ATTEMPTS = 20;
  * once. As upstream's client does it (clientv3 EnsureInitialized).
  */
 export async function ensureInitialized(client: Client, options: InitialiseOptions = {}): Promise<void> {
-  await ensureClusterInformation(client, options);
+  await ensureClusterInformation(client, client.capabilities.views ? onKubernetes(options) : options);
   const tiers = builtInTiers();
   const present = await Promise.all(tiers.map((tier) => client.get(Tier, { name: tier.metadata.name })));
   for (const [i, tier] of tiers.entries()) {
@@ -30,6 +33,11 @@ export async function ensureInitialized(client: Client, options: InitialiseOptio
       if (!isCode(error, "EXISTS") && !isCode(error, "UNAUTHORIZED")) throw error;
     }
   }
+}
+
+function onKubernetes(options: InitialiseOptions): InitialiseOptions {
+  const given = options.clusterType?.replace(/,$/, "") ?? "";
+  return { ...options, clusterType: given === "" ? "kdd" : `${given},kdd` };
 }
 
 async function ensureClusterInformation(client: Client, options: InitialiseOptions): Promise<void> {

@@ -1,7 +1,6 @@
 import { BlockAffinity } from "../../api/blockaffinity.ts";
 import type { Kind, KindKey } from "../../api/kind.ts";
 import { API_VERSION, type Ref, type Resource } from "../../api/meta.ts";
-import { formatCidr } from "../../ip/index.ts";
 import type { Kubernetes, KubernetesObject } from "../../kubernetes/index.ts";
 import type {
   Capabilities,
@@ -16,11 +15,10 @@ import type {
 } from "../client.ts";
 import { isMarkedDeleted } from "../codec.ts";
 import { DatastoreError } from "../errors.ts";
-import { cidrOfName } from "../keys.ts";
 import { selects } from "../select.ts";
 import { Connection, type KindStore, type Source } from "./connection.ts";
 import { EndpointStore } from "./endpoints.ts";
-import { asDatastoreError } from "./errors.ts";
+import { asDatastoreError, asUnreadable } from "./errors.ts";
 import type { ApiGroup } from "./group.ts";
 import { isIpamKind, keyOf, UNLABELLED_AFFINITIES } from "./mapping.ts";
 import { NodeStore } from "./nodes.ts";
@@ -198,20 +196,20 @@ export class KubernetesClient implements Client {
   }
 
   #collected(
-    lists: readonly (Pick<Source, "path" | "read"> & { readonly objects: readonly KubernetesObject[] })[],
+    lists: readonly (Pick<Source, "path" | "read" | "refOf"> & { readonly objects: readonly KubernetesObject[] })[],
     index: Index | undefined,
     revision: string,
   ): ListResult<Resource> {
     const items: Resource[] = [];
     const unreadable: Unreadable[] = [];
-    for (const { path, read, objects } of lists) {
+    for (const { path, read, refOf, objects } of lists) {
       for (const object of objects) {
         try {
           const resource = read(object);
           if (resource && !isMarkedDeleted(resource) && selects(index, resource)) items.push(resource);
         } catch (error) {
-          if (!(error instanceof DatastoreError)) throw error;
-          unreadable.push({ key: keyOf(path, object), ref: refOfObject(object), error });
+          const key = keyOf(path, object);
+          unreadable.push({ key, ref: refOf?.(object) ?? refOfObject(object), error: asUnreadable(error, key) });
         }
       }
     }
@@ -236,7 +234,8 @@ export class KubernetesClient implements Client {
     const affinities = await this.#affinitiesOf((await this.#store(plain(BlockAffinity))) as ObjectStore, index);
     const cidrs = new Set(affinities.items.map(({ spec }) => (spec as { cidr: string }).cidr));
     const items: Resource[] = [];
-    const unreadable: Unreadable[] = [];
+    // Nobody knows which block it is of.
+    const unreadable: Unreadable[] = [...affinities.unreadable];
     const left = [...cidrs].map((cidr): Ref => ({ name: cidr, spec: { cidr } }));
     while (left.length > 0) {
       const round = left.splice(0, READS_AT_ONCE);
@@ -263,12 +262,7 @@ const POD = { group: "", version: "v1", plural: "pods" } as const;
 /** What an object that cannot be read tells of itself: enough to get or delete it. */
 function refOfObject({ metadata = {} }: KubernetesObject): Ref {
   const { name = "", namespace } = metadata;
-  const cidr = cidrOfName(name);
-  return {
-    name,
-    ...(namespace === undefined ? {} : { namespace }),
-    ...(cidr === undefined ? {} : { spec: { cidr: formatCidr(cidr) } }),
-  };
+  return { name, ...(namespace === undefined ? {} : { namespace }) };
 }
 
 /** A Kind<R> takes an R where a Kind takes any resource; a store only ever gives it its own. */

@@ -42,6 +42,8 @@ export interface Source {
   readonly parse?: ((text: string) => unknown) | undefined;
   /** The resource that an object is; undefined when it is none. Throws INVALID. */
   read(object: KubernetesObject): Resource | undefined;
+  /** What an object that cannot be read tells of its resource. Absent: its own name and namespace. */
+  readonly refOf?: ((object: KubernetesObject) => Ref) | undefined;
 }
 
 /**

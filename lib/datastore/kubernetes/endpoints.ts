@@ -93,7 +93,27 @@ export class EndpointStore implements KindStore {
   /** Answers the endpoint as it is afterwards: without addresses. */
   async delete(ref: Ref, options: DeleteOptions): Promise<Resource> {
     const { uid, resourceVersion } = options;
-    return this.#patch(ref, deletedEndpointToPodPatch({ uid, resourceVersion }));
+    return this.#answer(ref, await this.#patch(ref, deletedEndpointToPodPatch({ uid, resourceVersion })));
+  }
+
+  /** An endpoint that cannot be read can still be deleted: what of its pod is wrong has nothing to do with that. */
+  #answer(ref: Ref, pod: KubernetesObject): Resource {
+    try {
+      const endpoint = this.#read(pod);
+      if (endpoint) return endpoint;
+    } catch (error) {
+      if (!(error instanceof DatastoreError) || error.code !== "INVALID") throw error;
+      const { apiVersion, kind } = this.kind;
+      const { uid, resourceVersion } = pod.metadata ?? {};
+      const metadata = {
+        name: ref.name,
+        ...(ref.namespace === undefined ? {} : { namespace: ref.namespace }),
+        ...(uid === undefined ? {} : { uid }),
+        ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      };
+      return { apiVersion, kind, metadata, spec: {} };
+    }
+    throw notFound(this.kind, ref);
   }
 
   async #write(given: Resource): Promise<Resource> {
@@ -101,13 +121,14 @@ export class EndpointStore implements KindStore {
     const problem = checkResource(this.kind, resource, { unknown: "keep" })[0];
     if (problem)
       throw new DatastoreError("INVALID", `${describeRef(this.kind, given.metadata)}: ${describeProblem(problem)}`);
-    return this.#patch(
-      resource.metadata,
-      endpointToPodPatch(resource as WorkloadEndpoint, { uid: given.metadata.uid }),
-    );
+    const patch = endpointToPodPatch(resource as WorkloadEndpoint, { uid: given.metadata.uid });
+    const endpoint = this.#read(await this.#patch(resource.metadata, patch));
+    if (endpoint) return endpoint;
+    throw notFound(this.kind, resource.metadata);
   }
 
-  async #patch(ref: Ref, patch: PodPatch): Promise<Resource> {
+  /** Answers the pod. */
+  async #patch(ref: Ref, patch: PodPatch): Promise<KubernetesObject> {
     const path = podPath(this.kind, ref);
     if (!path)
       throw new DatastoreError(
@@ -116,19 +137,13 @@ export class EndpointStore implements KindStore {
           `as there are no others on Kubernetes`,
       );
     try {
-      const pod = await this.#on.kubernetes.patch<KubernetesObject>(
-        { ...path, subresource: "status" },
-        "strategic",
-        patch,
-        { parse: JSON.parse },
-      );
-      const endpoint = this.#read(pod);
-      if (endpoint) return endpoint;
+      return await this.#on.kubernetes.patch<KubernetesObject>({ ...path, subresource: "status" }, "strategic", patch, {
+        parse: JSON.parse,
+      });
     } catch (error) {
       if (error instanceof KubernetesError && error.code === "NOT_FOUND") throw notFound(this.kind, ref);
       throw error;
     }
-    throw notFound(this.kind, ref);
   }
 
   #read(object: KubernetesObject): Resource | undefined {

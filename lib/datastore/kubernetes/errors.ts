@@ -42,6 +42,13 @@ function missing({ message }: KubernetesError): string {
     : message;
 }
 
+/** What reading an object threw, as INVALID: one object that nobody thought of must not hide the others. */
+export function asUnreadable(error: unknown, key: string): DatastoreError {
+  if (error instanceof DatastoreError) return error;
+  const problem = error instanceof Error ? error.message : String(error);
+  return new DatastoreError("INVALID", `${key}: cannot be read: ${problem}`, { cause: error });
+}
+
 /** Does something, and says of its errors what they mean to a caller of the Client. */
 export async function translated<T>(work: () => Promise<T>): Promise<T> {
   try {

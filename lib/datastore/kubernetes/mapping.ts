@@ -34,6 +34,8 @@ export interface Mapping {
   decode(object: KubernetesObject, server: string): Resource;
   /** The object that a resource is stored as. */
   encode(resource: Resource): KubernetesObject;
+  /** What an object that cannot be read tells of its resource. Absent: its own name and namespace. */
+  readonly refOf?: ((object: KubernetesObject) => Ref) | undefined;
 }
 
 /** The mapping of a kind that is stored as a resource of its own. */
@@ -88,6 +90,7 @@ function customMapping(kind: Kind, group: ApiGroup): Mapping {
     isSoftDeleted: isIpam && kind.kind !== "IPAMConfiguration",
     hasStatus: kind.status !== undefined,
     path: (ref) => pathOf(kind, collection, ref, storedName(kind, ref)),
+    refOf: kind.kind === "IPAMBlock" ? refOfBlock : kind.kind === "BlockAffinity" ? refOfAffinity : undefined,
     decode(object, server) {
       const where = whereOf(collection, object, server);
       const report = (field: string, value: unknown, must: string): never => {
@@ -281,6 +284,24 @@ function encodeIpam(kind: string, spec: Json, group: ApiGroup): Json {
         ...without(spec, CONFIG_FIELDS),
       };
   }
+}
+
+/** A block that cannot be read still has its CIDR's name. */
+function refOfBlock({ metadata: { name = "" } = {} }: KubernetesObject): Ref {
+  return refNaming(name, name);
+}
+
+/** And an affinity that of its node and its CIDR. */
+function refOfAffinity(object: KubernetesObject): Ref {
+  const { name = "" } = object.metadata ?? {};
+  const { spec } = object as { spec?: { node?: unknown } | null };
+  const node = spec?.node;
+  return refNaming(name, typeof node === "string" && name.startsWith(`${node}-`) ? name.slice(node.length + 1) : "");
+}
+
+function refNaming(name: string, cidrText: string): Ref {
+  const cidr = cidrOfName(cidrText);
+  return { name, ...(cidr === undefined ? {} : { spec: { cidr: formatCidr(cidr) } }) };
 }
 
 /** An object as messages name it: `kubernetes https://…: ippools.crd.projectcalico.org main`. */

@@ -53,6 +53,58 @@ describe("metadata in crd.projectcalico.org/v1", () => {
     });
   });
 
+  test("is read as Go reads it, whatever the annotation holds, or reported", () => {
+    const read = (text: string) =>
+      fromV1Metadata(
+        "IPPool",
+        stored({ name: "n", uid: V1, annotations: { "projectcalico.org/metadata": text } }),
+        fail,
+      );
+    expect(read('{"creationTimestamp":null,"labels":null,"ownerReferences":null,"finalizers":null}')).toEqual({
+      name: "n",
+      uid: V3,
+    });
+    expect(read('{"managedFields":[{}],"selfLink":"/x","generation":3}')).toEqual({
+      name: "n",
+      uid: V3,
+      generation: 3,
+    });
+    expect(() => read('{"ownerReferences":[{"kind":"Tier"}]}')).toThrow(
+      'metadata.annotations["projectcalico.org/metadata"]: must be JSON in which ownerReferences is a list of objects',
+    );
+    const names = ["name", "generation", "labels", "annotations", "ownerReferences", "finalizers", "__proto__", "x"];
+    const value = fc.oneof(fc.jsonValue({ maxDepth: 3 }), fc.constant([{ apiVersion: "v1" }]));
+    const text = fc.oneof(
+      fc.string(),
+      fc.json({ maxDepth: 3 }),
+      fc
+        .uniqueArray(fc.tuple(fc.constantFrom(...names), value), { selector: ([name]) => name })
+        .map((fields) => `{${fields.map(([name, one]) => `${JSON.stringify(name)}:${JSON.stringify(one)}`).join()}}`),
+    );
+    fc.assert(
+      fc.property(text, (annotated) => {
+        let metadata: ObjectMeta;
+        try {
+          metadata = read(annotated);
+        } catch (error) {
+          expect((error as Error).message).toMatch(
+            /^metadata\.annotations\["projectcalico\.org\/metadata"\]: must be /,
+          );
+          return;
+        }
+        expect(metadata.uid).toBe(V3);
+        expect(fromV1Metadata("IPPool", stored(toV1Metadata("IPPool", metadata)), fail).labels).toEqual(
+          metadata.labels,
+        );
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("with a uid that is none of ours goes to the API server as it is, which refuses it", () => {
+    expect(toV1Metadata("IPPool", { name: "n", uid: "another" }).uid).toBe("another");
+  });
+
   test("of a policy holds its name", () => {
     const metadata = toV1Metadata("NetworkPolicy", { name: "web", namespace: "prod" });
     expect(annotation(metadata)).toBe('{"name":"web"}');

@@ -24,7 +24,8 @@ const isOurs = (key: string): boolean => key.includes("projectcalico.org/") || k
 /** The metadata that is stored in v1 for a resource of a kind. */
 export function toV1Metadata(kind: string, metadata: ObjectMeta): StoredMeta {
   const { name, namespace, uid, resourceVersion, labels, annotations } = metadata;
-  const converted = uid ? convertUid(uid) : undefined;
+  // A uid that is none of ours fits no object, and the API server says so.
+  const converted = uid ? (convertUid(uid) ?? uid) : undefined;
   const ownLabels = filtered(labels, isOurs);
   return {
     name,
@@ -58,8 +59,8 @@ function inAnnotation(kind: string, metadata: ObjectMeta): Record<string, unknow
 }
 
 /**
- * The metadata of a resource that is stored in v1. A metadata annotation that is not JSON counts as none; `report` is told the field
- * and what it must be.
+ * The metadata of a resource that is stored in v1. `report` is told the field that cannot be read, and what it must be: a
+ * metadata annotation that is not what Go would read back.
  */
 export function fromV1Metadata(
   kind: string,
@@ -74,7 +75,8 @@ export function fromV1Metadata(
   }
   const { [METADATA]: text, ...annotations } = metadata.annotations ?? {};
   if (text === undefined) return metadata;
-  const kept = parsed(text) ?? report(`metadata.annotations["${METADATA}"]`, text, "a JSON object");
+  const kept = parsed(text);
+  if (typeof kept === "string") return report(`metadata.annotations["${METADATA}"]`, text, kept);
   const { name, namespace, uid, resourceVersion } = metadata;
   const labels = { ...metadata.labels, ...kept.labels };
   const ownAnnotations = { ...annotations, ...kept.annotations };
@@ -107,14 +109,58 @@ function ownedIn(owner: OwnerReference, from: readonly string[], to: string): Ow
   return { ...owner, apiVersion: to, uid: convertUid(owner.uid) ?? owner.uid };
 }
 
-function parsed(text: string): Partial<ObjectMeta> | undefined {
+/** What a metadata annotation says; a text when it cannot be read: what it must be. Null is absence, as to Go. */
+function parsed(text: string): Partial<ObjectMeta> | string {
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
+    value = JSON.parse(text);
   } catch {
-    return undefined;
+    return "a JSON object";
   }
+  if (!isObject(value)) return "a JSON object";
+  // Older versions kept these two as well.
+  const { managedFields: _m, selfLink: _s, ...found } = value;
+  for (const field of Object.keys(found)) {
+    const is = FIELDS.get(field);
+    if (found[field] === null) delete found[field];
+    else if (is && !is.test(found[field])) return `JSON in which ${field} is ${is.must}`;
+  }
+  return found;
 }
+
+interface Field {
+  readonly must: string;
+  test(value: unknown): boolean;
+}
+
+const TEXT: Field = { must: "a text", test: (value) => typeof value === "string" };
+const NUMBER: Field = { must: "an integer", test: Number.isSafeInteger };
+const TEXTS: Field = { must: "an object of texts", test: (value) => isObject(value) && allTexts(Object.values(value)) };
+
+const OWNERS: Field = {
+  must: "a list of objects with apiVersion, kind, name and uid",
+  test: (value) =>
+    Array.isArray(value) &&
+    value.every((one) => isObject(one) && allTexts([one.apiVersion, one.kind, one.name, one.uid])),
+};
+
+const FIELDS: ReadonlyMap<string, Field> = new Map([
+  ["name", TEXT],
+  ["generateName", TEXT],
+  ["generation", NUMBER],
+  ["creationTimestamp", TEXT],
+  ["deletionTimestamp", TEXT],
+  ["deletionGracePeriodSeconds", NUMBER],
+  ["labels", TEXTS],
+  ["annotations", TEXTS],
+  ["ownerReferences", OWNERS],
+  ["finalizers", { must: "a list of texts", test: (value) => Array.isArray(value) && allTexts(value) }],
+]);
+
+const allTexts = (values: readonly unknown[]): boolean => values.every((value) => typeof value === "string");
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 function filtered(map: Record<string, string> | undefined, keep: (key: string) => boolean): Record<string, string> {
   const kept: Record<string, string> = {};

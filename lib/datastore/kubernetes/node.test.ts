@@ -112,10 +112,21 @@ describe("a Node", () => {
     expect(nodeFromKubernetes(kubernetes(swapped)).spec.bgp).toBeUndefined();
     const unmasked = { [`${P}IPv4IPIPTunnelAddr`]: "10.0.0.1/24", [`${P}ASNumber`]: "1.10" };
     expect(nodeFromKubernetes(kubernetes(unmasked)).spec.bgp).toEqual({ asNumber: 65546 });
-    const interfaces = { [`${P}Interfaces`]: '[{"name":"eth0","addresses":["10.0.0.1","x"]},7]' };
-    expect(nodeFromKubernetes(kubernetes(interfaces)).spec.interfaces).toEqual([
+    const interfaces = (text: string) => nodeFromKubernetes(kubernetes({ [`${P}Interfaces`]: text })).spec.interfaces;
+    // What is no address is left out; what is no list of interfaces counts as absent.
+    expect(interfaces('[{"name":"eth0","addresses":["10.0.0.1","x"]},null,{"addresses":null}]')).toEqual([
       { name: "eth0", addresses: ["10.0.0.1"] },
+      {},
+      {},
     ]);
+    for (const text of [
+      '[{"name":"eth0"},7]',
+      '[{"name":5}]',
+      '[{"addresses":"10.0.0.1"}]',
+      '[{"addresses":[1]}]',
+      "{}",
+    ])
+      expect(interfaces(text)).toBeUndefined();
   });
 
   test("with pod networks has its tunnel's address from there", () => {

@@ -194,18 +194,27 @@ function mapIn(found: Annotations, key: string): Annotations {
 
 function interfacesOf(text: string | undefined): NodeSpec["interfaces"] {
   const list = text === undefined ? undefined : json(text);
-  if (!Array.isArray(list)) return undefined;
-  return list.flatMap((one: unknown) => {
-    if (!isObject(one)) return [];
-    const { name, addresses } = one;
-    const good = Array.isArray(addresses)
-      ? addresses.filter(
-          (address): address is string => typeof address === "string" && Boolean(tryParseAddress(address)),
-        )
-      : undefined;
-    return [{ ...(typeof name === "string" ? { name } : {}), ...(good ? { addresses: good } : {}) }];
+  if (!Array.isArray(list) || !list.every(isInterface)) return undefined;
+  return list.map((one: Interface) => {
+    const { name, addresses } = one ?? {};
+    const good = addresses?.filter((address) => address !== null && tryParseAddress(address)) as string[] | undefined;
+    return { ...(name ? { name } : {}), ...(good ? { addresses: good } : {}) };
   });
 }
+
+type Interface = { name?: string | null; addresses?: (string | null)[] | null } | null;
+
+/** Null is absence, as to Go. */
+function isInterface(one: unknown): one is Interface {
+  if (one === null) return true;
+  if (!isObject(one)) return false;
+  const { name, addresses } = one;
+  const isText = (value: unknown): boolean => value === undefined || value === null || typeof value === "string";
+  return isText(name) && (addresses === undefined || addresses === null || isTexts(addresses, isText));
+}
+
+const isTexts = (list: unknown, isText: (value: unknown) => boolean): boolean =>
+  Array.isArray(list) && list.every(isText);
 
 /** The first address after a pod network's own: 10.1.2.0/24 -> 10.1.2.1. IPv4 only, as upstream. */
 function firstAddress(podCidr: string): string | undefined {
@@ -213,7 +222,7 @@ function firstAddress(podCidr: string): string | undefined {
   return cidr?.version === 4 ? formatAddress(addressAt({ version: 4, value: cidr.base }, 1)) : undefined;
 }
 
-/** 48, 64 or 160 bits, as Go takes them. */
+/** 48 or 64 bits, in the forms that Go takes. */
 const MAC =
   /^(?:[\da-f]{2}([:-])(?:[\da-f]{2}\1){4}(?:[\da-f]{2}\1[\da-f]{2}\1)?[\da-f]{2}|(?:[\da-f]{4}\.){2}[\da-f]{4})$/i;
 

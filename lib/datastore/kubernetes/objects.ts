@@ -59,6 +59,7 @@ export class ObjectStore implements KindStore {
       ...(labelSelector === undefined ? {} : { query: { labelSelector } }),
       parse: this.#parse,
       read: (object) => this.#decode(object),
+      refOf: this.#map.refOf,
     };
   }
 
@@ -124,7 +125,7 @@ export class ObjectStore implements KindStore {
       }
       checkPreconditions(this.kind, ref, last, options);
       try {
-        if (this.#map.isSoftDeleted) await this.#finish(ref, await this.#mark(ref, found));
+        if (this.#map.isSoftDeleted) await this.#finish(ref, await this.#marked(ref, found));
         else await this.#remove(ref, found);
         return last;
       } catch (error) {
@@ -233,21 +234,38 @@ export class ObjectStore implements KindStore {
     return { ...given, metadata: { ...given.metadata, creationTimestamp } };
   }
 
-  /** The resource that was written; its status has a path of its own. */
+  /** The resource that was written; its status has a path of its own, where the cluster's definition of the kind has one. */
   async #withStatus(wanted: Resource, written: KubernetesObject): Promise<Resource> {
     const resource = this.#decode(written);
     if (!this.#map.hasStatus || wanted.status === undefined || Bun.deepEquals(wanted.status, resource.status))
       return resource;
     const path = { ...this.#map.path(refOf(wanted)), subresource: "status" };
     const body = { ...written, status: wanted.status };
-    return this.#decode(await this.#on.kubernetes.replace<KubernetesObject>(path, body, { parse: this.#parse }));
+    try {
+      return this.#decode(await this.#on.kubernetes.replace<KubernetesObject>(path, body, { parse: this.#parse }));
+    } catch (error) {
+      // An older definition, which has no status (or the object is gone by now): what is in the spec was written all the same.
+      if (error instanceof KubernetesError && error.code === "NOT_FOUND") return resource;
+      throw error;
+    }
   }
 
-  /** The object, marked as deleted. */
+  /** The object as it is when it is marked; where the API server takes no mark, because it would not take the object either, as it is. */
+  async #marked(ref: Ref, object: KubernetesObject): Promise<KubernetesObject> {
+    try {
+      return await this.#mark(ref, object);
+    } catch (error) {
+      if (error instanceof KubernetesError && error.code === "INVALID") return object;
+      throw error;
+    }
+  }
+
+  /** Marks the object as deleted. Like every write of upstream's it leaves no finalizers, which would keep the object there for ever. */
   #mark(ref: Ref, object: KubernetesObject): Promise<KubernetesObject> {
     const { spec } = object as { spec?: Record<string, unknown> };
+    const { finalizers: _, ...metadata } = object.metadata ?? {};
     const asText = this.kind.kind === "BlockAffinity" && object.apiVersion === apiVersionOf("v1");
-    const marked = { ...object, spec: { ...spec, deleted: asText ? "true" : true } };
+    const marked = { ...object, metadata, spec: { ...spec, deleted: asText ? "true" : true } };
     return this.#on.kubernetes.replace<KubernetesObject>(this.#map.path(ref), marked, { parse: this.#parse });
   }
 
@@ -258,8 +276,10 @@ export class ObjectStore implements KindStore {
   }
 
   /** Deletes an object that is marked. Others may be doing so as well. */
-  async #finish(ref: Ref, marked: KubernetesObject): Promise<void> {
+  async #finish(ref: Ref, found: KubernetesObject): Promise<void> {
+    let marked = found;
     try {
+      if (hasFinalizers(found)) marked = await this.#marked(ref, found);
       await this.#remove(ref, marked);
     } catch (error) {
       if (!(error instanceof KubernetesError) || (error.code !== "NOT_FOUND" && error.code !== "CONFLICT")) throw error;
@@ -293,6 +313,11 @@ export class ObjectStore implements KindStore {
 
 function isMarked(map: Mapping, resource: Resource): boolean {
   return map.isSoftDeleted && (resource.spec as { deleted?: unknown } | undefined)?.deleted === true;
+}
+
+function hasFinalizers({ metadata }: KubernetesObject): boolean {
+  const finalizers = metadata?.finalizers;
+  return Array.isArray(finalizers) && finalizers.length > 0;
 }
 
 function unlessGone(error: unknown): void {

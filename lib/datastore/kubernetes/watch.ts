@@ -13,7 +13,7 @@ import { DatastoreError } from "../errors.ts";
 import { parseJson, stringifyJson } from "../json.ts";
 import { selects } from "../select.ts";
 import type { Source } from "./connection.ts";
-import { asDatastoreError } from "./errors.ts";
+import { asDatastoreError, asUnreadable } from "./errors.ts";
 import { keyOf } from "./mapping.ts";
 
 /**
@@ -138,9 +138,7 @@ function keep(source: Source, index: WatchOptions["index"], object: KubernetesOb
     const hidden = isMarkedDeleted(resource) || !selects(index, resource);
     return { key, text: stringifyJson(resource), hidden };
   } catch (error) {
-    if (error instanceof DatastoreError) return { key, text: undefined, hidden: false, error };
-    const cause = error instanceof Error ? error.message : String(error);
-    return { key, text: undefined, hidden: false, error: new DatastoreError("INVALID", `${key}: ${cause}`) };
+    return { key, text: undefined, hidden: false, error: asUnreadable(error, key) };
   }
 }
 

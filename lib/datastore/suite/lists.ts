@@ -200,7 +200,8 @@ export function listTests(on: Context): void {
         datastoreReady: true,
         calicoVersion: "v3.33.0",
       });
-      expect(before.spec.clusterType!.split(",").sort()).toEqual(["k8s", "t0", "t1", "t2", "t3"]);
+      const kdd = on.client.capabilities.views ? ["kdd"] : [];
+      expect(before.spec.clusterType!.split(",").sort()).toEqual(["k8s", ...kdd, "t0", "t1", "t2", "t3"]);
       expect(names((await on.client.list(Tier)).items)).toEqual(["default", "kube-admin", "kube-baseline"]);
       await ensureInitialized(on.client, { calicoVersion: "v3.33.0", clusterType: "t1" });
       expect(await read()).toEqual(before);
