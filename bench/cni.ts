@@ -300,5 +300,8 @@ try {
   await allAtOnce();
 } finally {
   await etcd.stop();
-  for (const server of apiServers) await server.stop();
+  for (const server of apiServers) {
+    server.resume();
+    await server.stop();
+  }
 }
