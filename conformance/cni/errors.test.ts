@@ -42,7 +42,7 @@ describeLab("what is wrong is said in an error object, and leaves nothing", () =
     ["a device type nobody knows", { device_type: "tap" }, 7, /"device_type"/],
     ["an external dataplane", { dataplane_options: { type: "grpc" } }, 2, /"dataplane_options\.type".*grpc/],
     ["a datastore nobody knows", { datastore_type: "consul" }, 7, /"datastore_type"/],
-    ["Kubernetes, which is not there yet", { datastore_type: "kubernetes" }, 2, /"datastore_type"/],
+    ["Kubernetes without an API server", { datastore_type: "kubernetes" }, 7, /"kubernetes\.kubeconfig"/],
     ["etcd without endpoints", { datastore_type: "etcdv3" }, 7, /etcd_endpoints/],
     ["an endpoint that is no URL", { datastore_type: "etcdv3", etcd_endpoints: "nonsense" }, 7, /etcd_endpoints/],
     [

@@ -49,7 +49,8 @@ async function clusterOf(
   }
   throw new DatastoreError(
     "CONFIG",
-    "the datastore is Kubernetes, but no API server is named: set KUBECONFIG or K8S_API_ENDPOINT " +
+    "the datastore is Kubernetes, but no API server is named: set KUBECONFIG or K8S_API_ENDPOINT, " +
+      'or "kubernetes.kubeconfig" in a network configuration ' +
       "(there is no $HOME/.kube/config, and this is not a pod of a cluster)",
   );
 }
