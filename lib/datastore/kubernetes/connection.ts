@@ -63,6 +63,16 @@ export interface KindStore {
   delete(ref: Ref, options: DeleteOptions): Promise<Resource>;
 }
 
+/** Whether what is read is there, readable or not. */
+export async function isThere(reading: Promise<Resource | undefined>): Promise<boolean> {
+  try {
+    return (await reading) !== undefined;
+  } catch (error) {
+    if (error instanceof DatastoreError && error.code === "INVALID") return true;
+    throw error;
+  }
+}
+
 /** The revision that an update must name. */
 export function requiredRevision(kind: Kind, resource: Resource): string {
   const { resourceVersion } = resource.metadata;

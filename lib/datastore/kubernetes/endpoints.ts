@@ -16,7 +16,7 @@ import type { DeleteOptions, Index } from "../client.ts";
 import { unreadable } from "../codec.ts";
 import { DatastoreError } from "../errors.ts";
 import { describeRef } from "../keys.ts";
-import { type Connection, type KindStore, notFound, requiredRevision, type Source } from "./connection.ts";
+import { type Connection, isThere, type KindStore, notFound, requiredRevision, type Source } from "./connection.ts";
 import { whereOf } from "./mapping.ts";
 
 const PODS: ResourcePath = { group: "", version: "v1", plural: "pods" };
@@ -72,13 +72,8 @@ export class EndpointStore implements KindStore {
     }
   }
 
-  async has(ref: Ref): Promise<boolean> {
-    try {
-      return (await this.get(ref)) !== undefined;
-    } catch (error) {
-      if (error instanceof DatastoreError && error.code === "INVALID") return true;
-      throw error;
-    }
+  has(ref: Ref): Promise<boolean> {
+    return isThere(this.get(ref));
   }
 
   create(resource: Resource): Promise<Resource> {

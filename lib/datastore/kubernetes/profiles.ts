@@ -11,7 +11,7 @@ import { KubernetesError, type KubernetesObject, type ResourcePath } from "../..
 import { unreadable } from "../codec.ts";
 import { DatastoreError } from "../errors.ts";
 import { describeRef } from "../keys.ts";
-import type { Connection, KindStore, Source } from "./connection.ts";
+import { type Connection, isThere, type KindStore, type Source } from "./connection.ts";
 import { whereOf } from "./mapping.ts";
 
 const NAMESPACES: ResourcePath = { group: "", version: "v1", plural: "namespaces" };
@@ -53,13 +53,8 @@ export class ProfileStore implements KindStore {
     }
   }
 
-  async has(ref: Ref): Promise<boolean> {
-    try {
-      return (await this.get(ref)) !== undefined;
-    } catch (error) {
-      if (error instanceof DatastoreError && error.code === "INVALID") return true;
-      throw error;
-    }
+  has(ref: Ref): Promise<boolean> {
+    return isThere(this.get(ref));
   }
 
   create(resource: Resource): Promise<Resource> {
