@@ -18,6 +18,8 @@ const cases: [string, string[], Record<string, string>, string, string[]][] = [
   ["calico-ipam", ["show"], {}, "calico-ipam", ["show"]],
   ["calico-ipam", ["show"], { CNI_COMMAND: "" }, "calico-ipam", ["show"]],
   ["calicoctl", ["get", "pools"], { CNI_COMMAND: "ADD" }, "calicoctl", ["get", "pools"]],
+  ["calico-node", ["felix"], { CNI_COMMAND: "ADD" }, "calico-node", ["felix"]],
+  ["calico", ["component", "node", "health", "--felix-live"], {}, "calico-node", ["health", "--felix-live"]],
   ["some-other-name", [], { CNI_COMMAND: "VERSION" }, "calico-cni", []],
 ];
 

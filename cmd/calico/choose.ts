@@ -1,4 +1,4 @@
-export type Program = "calico-cni" | "calico-ipam" | "calico-ipam-plugin" | "calicoctl" | "calico";
+export type Program = "calico-cni" | "calico-ipam" | "calico-ipam-plugin" | "calicoctl" | "calico-node" | "calico";
 
 export interface Choice {
   readonly program: Program;
@@ -24,10 +24,13 @@ export function chooseProgram(
       return { program: "calico-cni", args: rest };
     case "calicoctl":
       return { program: "calicoctl", args: rest };
+    case "calico-node":
+      return { program: "calico-node", args: rest };
   }
   const [verb, ...after] = rest;
   if (verb === "ctl") return { program: "calicoctl", args: after };
   if (verb === "ipam") return { program: "calico-ipam", args: after };
+  if (verb === "component" && after[0] === "node") return { program: "calico-node", args: after.slice(1) };
   if (verb === "component" && after[0] === "cni") {
     if (after[1] === "plugin") return { program: "calico-cni", args: after.slice(2) };
     if (after[1] === "ipam") {

@@ -5,13 +5,15 @@ const HELP = `calico ${VERSION}: a drop-in Calico in one executable
 What it is called by decides what it does:
   calico            the CNI plugin, when a container runtime calls it (CNI_COMMAND is set)
   calico-ipam       the IPAM plugin for a runtime; for people: show, check, release, split, configure
-  calicoctl         create, apply, get and delete Calico's resources
+  calicoctl         create, apply, get and delete Calico's resources; explain what policy does with a connection
+  calico-node       the agent of a node: network policy, routes to workloads
 
 The same under one name:
   calico install [--bin-dir DIR]   put calico and calico-ipam into a CNI bin directory (/opt/cni/bin)
   calico crds [--group v1|v3]      print what a Kubernetes cluster needs to hold Calico's resources
   calico ipam ...                  calico-ipam
   calico ctl ...                   calicoctl
+  calico component node ...        calico-node
   calico version
 `;
 

@@ -27,6 +27,9 @@ switch (program) {
   case "calicoctl":
     process.exitCode = await (await import("../calicoctl/main.ts")).main(args, process.env);
     break;
+  case "calico-node":
+    // Whatever a daemon still has open when it ends, must not keep it.
+    process.exit(await (await import("../calico-node/main.ts")).main(args, process.env));
   default:
     process.exitCode = await calico.main(args);
 }

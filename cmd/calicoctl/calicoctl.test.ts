@@ -284,7 +284,7 @@ describe("what is typed wrongly", () => {
       `failed to get resources: resource type 'ipool' is not supported; did you mean "ippool" or "pool"?\n`,
     );
     expect((await ctl("get somekind somename")).err).toMatch(
-      /^failed to get resources: resource type 'somekind' is not supported; there is blockaffinity, /,
+      /^failed to get resources: resource type 'somekind' is not supported; there is bgpconfiguration, /,
     );
     expect((await ctl("get")).err).toMatch(/^say which resources: KIND \[NAME...\], or -f FILE\n/);
     expect((await ctl("delete ippool")).err).toBe("say which resource to delete: KIND NAME..., or -f FILE\n");

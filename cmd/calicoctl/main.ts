@@ -1,6 +1,7 @@
 import { type Env, type Io, type Program, processIo, runProgram } from "../../lib/cli/index.ts";
 import { below, IPAM_COMMANDS } from "../calico-ipam/commands/index.ts";
 import { deleteCommand } from "./commands/delete.ts";
+import { explainCommand, probeCommand } from "./commands/explain.ts";
 import { getCommand } from "./commands/get.ts";
 import { versionCommand } from "./commands/version.ts";
 import { applyCommand, createCommand } from "./commands/write.ts";
@@ -19,6 +20,8 @@ const PROGRAM: Program = {
     applyCommand,
     getCommand,
     deleteCommand,
+    explainCommand,
+    probeCommand,
     {
       name: "ipam",
       summary: "Inspect and manage how addresses are assigned",

@@ -35,7 +35,7 @@ mount -o remount,bind,ro ".$CHECKOUT"
 ln -s /usr/lib/cni/* opt/cni/bin/ 2>/dev/null || :
 ln -sf "$DIST/calico" opt/cni/bin/calico
 ln -sf "$DIST/calico-ipam" opt/cni/bin/calico-ipam
-ln -sf "$DIST"/{calico,calico-ipam,calicoctl} usr/local/bin/
+ln -sf "$DIST"/{calico,calico-ipam,calicoctl,calico-node} usr/local/bin/
 
 hostname "$NODE"
 echo "$NODE" >etc/hostname

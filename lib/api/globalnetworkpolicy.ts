@@ -3,25 +3,26 @@ import { API_VERSION, type Resource } from "./meta.ts";
 import { checkPolicy, completePolicy, isPolicyName, policyColumns, policyFields, selectorField } from "./policy.ts";
 import * as s from "./schema.ts";
 
-const spec = s.lazy(() =>
-  s.object({
-    ...policyFields(),
-    namespaceSelector: selectorField("Only endpoints in namespaces whose labels match."),
-    doNotTrack: s.optional(
-      s.boolean({
-        doc: "Apply before connection tracking, and do not track what is allowed. For host endpoints; needs applyOnForward.",
-      }),
-    ),
-    preDNAT: s.optional(
-      s.boolean({
-        doc: "Apply before destination addresses are translated. For host endpoints and ingress only; needs applyOnForward.",
-      }),
-    ),
-    applyOnForward: s.optional(
-      s.boolean({ doc: "Apply to what a host endpoint forwards, and not only to what begins or ends at the host." }),
-    ),
-  }),
-);
+/** The fields of a GlobalNetworkPolicy; made anew for each kind. */
+export const globalPolicyFields = () => ({
+  ...policyFields(),
+  namespaceSelector: selectorField("Only endpoints in namespaces whose labels match."),
+  doNotTrack: s.optional(
+    s.boolean({
+      doc: "Apply before connection tracking, and do not track what is allowed. For host endpoints; needs applyOnForward.",
+    }),
+  ),
+  preDNAT: s.optional(
+    s.boolean({
+      doc: "Apply before destination addresses are translated. For host endpoints and ingress only; needs applyOnForward.",
+    }),
+  ),
+  applyOnForward: s.optional(
+    s.boolean({ doc: "Apply to what a host endpoint forwards, and not only to what begins or ends at the host." }),
+  ),
+});
+
+const spec = s.lazy(() => s.object(globalPolicyFields()));
 
 export type GlobalNetworkPolicySpec = s.Infer<ReturnType<typeof spec>>;
 export type GlobalNetworkPolicy = Resource<"GlobalNetworkPolicy", GlobalNetworkPolicySpec>;
@@ -38,21 +39,19 @@ export const GlobalNetworkPolicy: Kind<GlobalNetworkPolicy> = {
     return spec();
   },
   complete: completePolicy,
-  check,
+  check: checkGlobalNetworkPolicy,
   get columns(): Columns<GlobalNetworkPolicy> {
     return policyColumns();
   },
 };
 
-function check(policy: GlobalNetworkPolicy): s.Problem[] {
-  const { spec, metadata } = policy;
+/** Rules across fields of a GlobalNetworkPolicy, or of one that is staged. */
+export function checkGlobalNetworkPolicy(policy: Resource<string, GlobalNetworkPolicySpec>): s.Problem[] {
+  const { spec } = policy;
   const problems = checkPolicy(policy, ["selector", "serviceAccountSelector", "namespaceSelector"]);
+  problems.push(...checkGlobalPolicyName(policy));
   const report = (path: string, value: unknown, message: string) => problems.push({ path, value, message });
 
-  if (!isPolicyName(metadata.name)) {
-    const message = "must be a name of lower-case letters, digits and -, or two such names with a dot between them";
-    report("metadata.name", metadata.name, message);
-  }
   if (spec.doNotTrack && spec.preDNAT) {
     report("spec.preDNAT", true, "cannot be true together with doNotTrack; make it two policies");
   }
@@ -79,4 +78,10 @@ function check(policy: GlobalNetworkPolicy): s.Problem[] {
     }
   }
   return problems;
+}
+
+export function checkGlobalPolicyName({ metadata: { name } }: Pick<Resource, "metadata">): s.Problem[] {
+  if (isPolicyName(name)) return [];
+  const message = "must be a name of lower-case letters, digits and -, or two such names with a dot between them";
+  return [{ path: "metadata.name", value: name, message }];
 }

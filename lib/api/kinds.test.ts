@@ -442,7 +442,7 @@ describe("resources", () => {
       {},
       [
         "apiVersion: is missing; it must be projectcalico.org/v3",
-        "kind: is missing; it must be one of BlockAffinity, ClusterInformation, ClusterNetworkPolicy, EndpointSlice, GlobalNetworkPolicy, GlobalNetworkSet, IPAMBlock, IPAMConfiguration, IPAMHandle, IPPool, IPReservation, Namespace, NetworkPolicy, NetworkSet, Node, Pod, Profile, Secret, Service, ServiceAccount, Tier, WorkloadEndpoint",
+        "kind: is missing; it must be one of BGPConfiguration, BlockAffinity, ClusterInformation, ClusterNetworkPolicy, EndpointSlice, FelixConfiguration, GlobalNetworkPolicy, GlobalNetworkSet, HostEndpoint, IPAMBlock, IPAMConfiguration, IPAMHandle, IPPool, IPReservation, Namespace, NetworkPolicy, NetworkSet, Node, Pod, Profile, Secret, Service, ServiceAccount, StagedGlobalNetworkPolicy, StagedKubernetesNetworkPolicy, StagedNetworkPolicy, Tier, WorkloadEndpoint",
       ],
     ],
     [
@@ -535,6 +535,11 @@ describe("the registry", () => {
     ["ipreservation", "IPReservation"],
     ["ipamconfig", "IPAMConfiguration"],
     ["clusterinfo", "ClusterInformation"],
+    ["hep", "HostEndpoint"],
+    ["felixconfig", "FelixConfiguration"],
+    ["spol", "StagedNetworkPolicy"],
+    ["sgnp", "StagedGlobalNetworkPolicy"],
+    ["skpol", "StagedKubernetesNetworkPolicy"],
   ])("%s is %s", (name, kind) => {
     expect(findKind(name)?.kind).toBe(kind);
   });
@@ -571,8 +576,11 @@ describe("the registry", () => {
           "NAME CLUSTERGUID CLUSTERTYPE CALICOVERSION DATASTOREREADY",
           "NAME CLUSTERGUID CLUSTERTYPE CALICOVERSION DATASTOREREADY",
         ],
+        BGPConfiguration: ["NAME LOGSEVERITY MESHENABLED ASNUMBER", "NAME LOGSEVERITY MESHENABLED ASNUMBER"],
+        FelixConfiguration: ["NAME", "NAME"],
         GlobalNetworkPolicy: ["NAME TIER", "NAME TIER ORDER SELECTOR"],
         GlobalNetworkSet: ["NAME", "NAME NETS"],
+        HostEndpoint: ["NAME NODE", "NAME NODE INTERFACE IPS PROFILES"],
         IPAMConfiguration: [
           "NAME STRICTAFFINITY AUTOALLOCATEBLOCKS",
           "NAME STRICTAFFINITY AUTOALLOCATEBLOCKS MAXBLOCKSPERHOST",
@@ -586,6 +594,9 @@ describe("the registry", () => {
         NetworkSet: ["NAME", "NAME NETS"],
         Node: ["NAME", "NAME ASN IPV4 IPV6"],
         Profile: ["NAME", "NAME LABELS"],
+        StagedGlobalNetworkPolicy: ["NAME TIER", "NAME TIER ORDER SELECTOR"],
+        StagedKubernetesNetworkPolicy: ["NAME", "NAME PODSELECTOR"],
+        StagedNetworkPolicy: ["NAME TIER", "NAME TIER ORDER SELECTOR"],
         Tier: ["NAME ORDER", "NAME ORDER"],
         WorkloadEndpoint: ["WORKLOAD NODE NETWORKS INTERFACE", "NAME WORKLOAD NODE NETWORKS INTERFACE PROFILES NATS"],
       },
@@ -623,6 +634,22 @@ describe("the registry", () => {
       ["x", "p", "n", "10.0.0.1/32", "", "a,b", "{10.0.0.1 1.2.3.4}"],
     ],
     ["ClusterInformation", {}, ["x", "", "", "", "<nil>"]],
+    ["BGPConfiguration", {}, ["x", "", "-", "-"]],
+    [
+      "BGPConfiguration",
+      { logSeverityScreen: "Info", nodeToNodeMeshEnabled: false, asNumber: "0.7" },
+      ["x", "Info", "false", "7"],
+    ],
+    ["FelixConfiguration", {}, ["x"]],
+    [
+      "HostEndpoint",
+      { node: "n", interfaceName: "eth0", expectedIPs: ["10.0.0.1", "fd00::1"], profiles: ["a", "b"] },
+      ["x", "n", "eth0", "10.0.0.1,fd00::1", "a,b"],
+    ],
+    ["HostEndpoint", {}, ["x", "", "", "", ""]],
+    ["StagedNetworkPolicy", { order: 1, selector: "has(a)" }, ["x", "default", "1", "has(a)"]],
+    ["StagedGlobalNetworkPolicy", { tier: "t" }, ["x", "t", "<nil>", ""]],
+    ["StagedKubernetesNetworkPolicy", { podSelector: { matchLabels: { a: "b" } } }, ["x", "a=b"]],
     ["BlockAffinity", { node: "n", cidr: "10.0.0.0/26" }, ["x", "10.0.0.0/26", "n", "host", "confirmed"]],
     ["IPAMBlock", { cidr: "10.0.0.0/30", unallocated: [1] }, ["x", "10.0.0.0/30", "", "1"]],
     ["IPAMHandle", { handleID: "X" }, ["x", "X"]],

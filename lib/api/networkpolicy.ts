@@ -26,16 +26,19 @@ export const NetworkPolicy: Kind<NetworkPolicy> = {
     return spec();
   },
   complete: completePolicy,
-  check(policy) {
-    const problems = checkPolicy(policy, ["selector", "serviceAccountSelector"]);
-    const { name } = policy.metadata;
-    if (!isPolicyName(name) && !FOREIGN.test(name)) {
-      const message = "must be a name of lower-case letters, digits and -, or two such names with a dot between them";
-      problems.unshift({ path: "metadata.name", value: name, message });
-    }
-    return problems;
-  },
+  check: checkNetworkPolicy,
   get columns(): Columns<NetworkPolicy> {
     return policyColumns();
   },
 };
+
+/** Rules across fields of a NetworkPolicy, or of one that is staged. */
+export function checkNetworkPolicy(policy: Resource<string, NetworkPolicySpec>): s.Problem[] {
+  return [...checkNetworkPolicyName(policy), ...checkPolicy(policy, ["selector", "serviceAccountSelector"])];
+}
+
+export function checkNetworkPolicyName({ metadata: { name } }: Pick<Resource, "metadata">): s.Problem[] {
+  if (isPolicyName(name) || FOREIGN.test(name)) return [];
+  const message = "must be a name of lower-case letters, digits and -, or two such names with a dot between them";
+  return [{ path: "metadata.name", value: name, message }];
+}

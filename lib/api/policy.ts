@@ -75,6 +75,40 @@ export function completePolicy(policy: { metadata: ObjectMeta; spec: PolicySpec 
   if (isObject(labels) && labels[TIER_LABEL] !== spec.tier) metadata.labels = { ...labels, [TIER_LABEL]: spec.tier };
 }
 
+/**
+ * What a staged policy asks for: that its policy be made or changed, that it be deleted, that rules be proposed for it from what is
+ * seen, or nothing for now.
+ */
+export const STAGED_ACTIONS = ["Set", "Delete", "Learn", "Ignore"] as const;
+
+export const stagedActionField = () =>
+  s.withDefault(
+    s.oneOf(STAGED_ACTIONS, {
+      doc: "What enforcing the staged policy means: Set makes or changes the policy of this name, Delete removes it, Learn is for tools that propose rules, and Ignore keeps it aside.",
+    }),
+    "Set",
+  );
+
+/** Rules of a staged policy with the action Delete, which says nothing of a policy but its tier. */
+export function checkStagedDelete(spec: object, allowed: readonly string[]): s.Problem[] {
+  return Object.entries(spec as Readonly<Record<string, unknown>>)
+    .filter(([field, value]) => !allowed.includes(field) && !isNothing(value))
+    .map(([field, value]) => ({
+      path: `spec.${field}`,
+      value,
+      message: `must be absent where stagedAction is Delete; only ${allowed.join(" and ")} may be there`,
+    }));
+}
+
+/** What Go has for an absent field. */
+const isNothing = (value: unknown): boolean =>
+  value === undefined ||
+  value === null ||
+  value === "" ||
+  value === false ||
+  (Array.isArray(value) && value.length === 0) ||
+  (isObject(value) && Object.values(value).every(isNothing));
+
 /** Rules across fields of any policy. `selectors`: the fields that select the policy's endpoints. */
 export function checkPolicy(policy: Policy, selectors: readonly string[]): s.Problem[] {
   const { spec } = policy;

@@ -2,10 +2,13 @@
  * All kinds, for those who take a kind's name from a person: command lines and their files. Nothing on a plugin's path
  * imports this; it imports the file of each kind.
  */
+import { BGPConfiguration } from "./bgpconfiguration.ts";
 import { BlockAffinity } from "./blockaffinity.ts";
 import { ClusterInformation } from "./clusterinformation.ts";
+import { FelixConfiguration } from "./felixconfiguration.ts";
 import { GlobalNetworkPolicy } from "./globalnetworkpolicy.ts";
 import { GlobalNetworkSet } from "./globalnetworkset.ts";
+import { HostEndpoint } from "./hostendpoint.ts";
 import { IPAMBlock } from "./ipamblock.ts";
 import { IPAMConfiguration } from "./ipamconfiguration.ts";
 import { IPAMHandle } from "./ipamhandle.ts";
@@ -18,6 +21,9 @@ import { NetworkSet } from "./networkset.ts";
 import { Node } from "./node.ts";
 import { Profile } from "./profile.ts";
 import { type ParsedResource, readResource } from "./resource.ts";
+import { StagedGlobalNetworkPolicy } from "./stagedglobalnetworkpolicy.ts";
+import { StagedKubernetesNetworkPolicy } from "./stagedkubernetesnetworkpolicy.ts";
+import { StagedNetworkPolicy } from "./stagednetworkpolicy.ts";
 import { Tier } from "./tier.ts";
 import type { ValidateOptions } from "./validate.ts";
 import { WorkloadEndpoint } from "./workloadendpoint.ts";
@@ -26,10 +32,13 @@ export type { ParsedResource } from "./resource.ts";
 
 /** Every kind of Calico's own, by name. */
 export const KINDS: readonly Kind[] = [
+  BGPConfiguration,
   BlockAffinity,
   ClusterInformation,
+  FelixConfiguration,
   GlobalNetworkPolicy,
   GlobalNetworkSet,
+  HostEndpoint,
   IPAMBlock,
   IPAMConfiguration,
   IPAMHandle,
@@ -39,6 +48,9 @@ export const KINDS: readonly Kind[] = [
   NetworkSet,
   Node,
   Profile,
+  StagedGlobalNetworkPolicy,
+  StagedKubernetesNetworkPolicy,
+  StagedNetworkPolicy,
   Tier,
   WorkloadEndpoint,
 ];

@@ -5,6 +5,8 @@ import * as s from "./schema.ts";
 
 const spec = s.lazy(() =>
   s.object({
+    // Older Calicos stored tiers without it, the default one among them. Read or written, such a tier is given this order by upstream's
+    // clients and by its Kubernetes datastore (libcalico-go/lib/resources/tier.go).
     order: s.withDefault(s.number({ doc: "Tiers apply from the lowest order to the highest." }), 1_000_000),
     defaultAction: s.withDefault(
       s.oneOf(["Pass", "Deny"], {

@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { IPPool } from "../api/ippool.ts";
@@ -251,6 +251,16 @@ describeAsRoot("an attachment", () => {
       const error = await failureOf(site.status());
       expect(error.code).toBe(50);
       expect(error.message).toContain("IPv4");
+    });
+
+    it("is 50 where pods wait for their policy, until the agent has enforced one since the node started", async () => {
+      const folder = join(site.machine.files.endpointStatus, "fresh");
+      const config = { policy_setup_timeout_seconds: 5, endpoint_status_dir: folder };
+      const error = await failureOf(site.status({ config }));
+      expect(error.code).toBe(50);
+      expect(error.details).toContain(folder);
+      mkdirSync(folder, { recursive: true });
+      await site.status({ config });
     });
 
     it("is 50 when the pool is full", async () => {

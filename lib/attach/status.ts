@@ -1,16 +1,18 @@
 import { CniError, errorCode, type Invocation } from "../cni/index.ts";
 import type { Client } from "../datastore/index.ts";
 import { createIpam } from "../ipam/index.ts";
+import { pathExists } from "../sys/index.ts";
 import { callIpamPlugin, familiesWanted, isOwnIpam } from "./addresses.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
 import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
 import { readMtu, readNodename } from "./settings.ts";
-import { askGate } from "./wait.ts";
+import { askGate, statusFolder } from "./wait.ts";
 
 /**
  * STATUS, by the specification's two codes. 50, an ADD cannot be served: this node's name or MTU is not known yet, the
- * datastore is away or locked, or this node can be given no address of the pools, settings and labels there are. 51, and existing containers may have limited connectivity as well: a
+ * datastore is away or locked, this node can be given no address of the pools, settings and labels there are, or pods wait
+ * for their policy and the agent has enforced none since the node started. 51, and existing containers may have limited connectivity as well: a
  * readiness gate (calico-node) is not ready.
  */
 export async function statusOfPlugin(call: Invocation, host: Host): Promise<void> {
@@ -23,6 +25,7 @@ export async function statusOfPlugin(call: Invocation, host: Host): Promise<void
     }
     readNodename(call.config, host);
     readMtu(call.config, host);
+    requireAgent(call, host);
     await withClient(call.config, host, async (client) => {
       await requireReady(client, await step("the datastore cannot be read", () => readClusterInformation(client)));
       if (isOwnIpam(call)) await step("no address could be assigned", () => requireRoom(call, host, client));
@@ -31,6 +34,18 @@ export async function statusOfPlugin(call: Invocation, host: Host): Promise<void
   } catch (error) {
     throw notAvailable(error);
   }
+}
+
+/** Before the agent's first policy a pod would be open. The folder lies in /var/run, and the agent makes it with that. */
+function requireAgent({ config }: Invocation, host: Host): void {
+  if (config.policySetupTimeoutSeconds === 0) return;
+  const folder = statusFolder(config, host);
+  if (pathExists(folder)) return;
+  throw new CniError(
+    errorCode.notAvailable,
+    "network policy is not in force on this node yet",
+    `calico-node makes ${folder} with its first policy since the node started; "policy_setup_timeout_seconds" says that pods wait for it`,
+  );
 }
 
 /** `-t`: whether the datastore can be used. Install scripts wait for this before they write the network configuration. */

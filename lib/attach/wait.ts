@@ -1,3 +1,4 @@
+import { endpointStatusFileName } from "../api/endpointstatus.ts";
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { CniError, errorCode, type NetworkConfig } from "../cni/index.ts";
 import { pathExists } from "../sys/index.ts";
@@ -57,7 +58,7 @@ export async function awaitPolicy(
   endpoint: WorkloadEndpoint,
 ): Promise<void> {
   if (config.policySetupTimeoutSeconds === 0) return;
-  const file = `${config.endpointStatusDir || host.files.endpointStatus}/${statusFileName(identity, endpoint)}`;
+  const file = `${statusFolder(config, host)}/${statusFileName(identity, endpoint)}`;
   const deadline = performance.now() + config.policySetupTimeoutSeconds * 1000;
   for (let waited = 10; !pathExists(file); waited = Math.min(waited * 1.5, 200)) {
     const left = deadline - performance.now();
@@ -71,18 +72,18 @@ export async function awaitPolicy(
   }
 }
 
-/** `<orchestrator> <namespace>/<workload> <endpoint>`, each escaped as a part of a URL's path (libcalico-go/lib/names). */
-export function statusFileName(identity: Identity, endpoint: WorkloadEndpoint): string {
-  const workload = identity.pod || identity.containerId;
-  const parts = [identity.orchestrator, `${identity.namespace}/${workload}`, endpoint.spec.endpoint ?? identity.ifName];
-  return parts.map(pathEscape).join(" ");
+/** Where the agent says which endpoints' policy is in force. */
+export function statusFolder(config: NetworkConfig, host: Host): string {
+  return config.endpointStatusDir || host.files.endpointStatus;
 }
 
-/** Go's url.PathEscape. */
-function pathEscape(text: string): string {
-  return encodeURIComponent(text)
-    .replace(/%(24|26|2B|3A|3D|40)/g, (code) => decodeURIComponent(code))
-    .replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+/** Of the endpoint's status file. */
+export function statusFileName(identity: Identity, endpoint: WorkloadEndpoint): string {
+  return endpointStatusFileName({
+    orchestrator: identity.orchestrator,
+    workload: `${identity.namespace}/${identity.pod || identity.containerId}`,
+    endpoint: endpoint.spec.endpoint ?? identity.ifName,
+  });
 }
 
 function pause(milliseconds: number): Promise<void> {

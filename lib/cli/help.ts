@@ -18,7 +18,10 @@ export function helpText(path: readonly Command[]): string {
         .map((example) => `  # ${example.comment}\n  ${line(path[0]!.name, example.line)}`)
         .join("\n\n"),
     ),
-    section("Commands", pairs((command.commands ?? []).map((child) => [child.name, child.summary]))),
+    section(
+      "Commands",
+      pairs((command.commands ?? []).filter(({ hidden }) => !hidden).map((child) => [child.name, child.summary])),
+    ),
     section("Flags", pairs(own)),
     section("Global flags", pairs(inherited)),
     command.commands ? `Run '${name} COMMAND --help' for more about a command.` : "",

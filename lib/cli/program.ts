@@ -44,6 +44,8 @@ export interface Command {
   readonly options?: Readonly<Record<string, Option>>;
   readonly examples?: readonly Example[];
   readonly commands?: readonly Command[];
+  /** Understood, but not listed in the help. */
+  readonly hidden?: true;
   /** Answers the exit status, 0 when nothing. Throws a coded error for what the user should read. */
   run?(call: Call): Promise<number | undefined> | number | undefined;
 }

@@ -1,13 +1,12 @@
 import type { Kind } from "../api/kind.ts";
 import type { Resource } from "../api/meta.ts";
+import { pause } from "../wait/index.ts";
 import type { WatchEvent, WatchOptions } from "./client.ts";
 import { decode, isMarkedDeleted } from "./codec.ts";
 import { DatastoreError } from "./errors.ts";
 import { parseKey, rangesOf } from "./keys.ts";
 import { selects } from "./select.ts";
 import { Gap, type KeyValueStore, type Range, type Stored, type StoreEvent } from "./store.ts";
-
-import { pause } from "./wait.ts";
 
 /**
  * Turns a store's changes into a kind's events. It remembers what the watcher was told of each key, so that a change is `added`,

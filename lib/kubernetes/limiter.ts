@@ -1,4 +1,4 @@
-import { pause } from "./pause.ts";
+import { pause } from "../wait/index.ts";
 
 /**
  * A token bucket: `burst` requests at once, `qps` a second after that, in the order they asked. Tokens may be owed, which is

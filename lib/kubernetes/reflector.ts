@@ -5,9 +5,10 @@
  * a new list can be reported as differences. Revisions are compared for equality, and as numbers only to notice what is older than
  * what is known already: an API server's cache may lag behind another's, and something between may hold events back.
  */
+
+import { pause } from "../wait/index.ts";
 import type { WatchEvent } from "./client.ts";
 import { KubernetesError } from "./errors.ts";
-import { pause } from "./pause.ts";
 import type { ReflectOptions, ReflectorEvent } from "./reflector-types.ts";
 import type { KubernetesObject } from "./wire.ts";
 

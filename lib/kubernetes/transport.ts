@@ -1,4 +1,5 @@
 import { VERSION } from "../telemetry/index.ts";
+import { orAborted, pause } from "../wait/index.ts";
 import type { ClusterConfig } from "./config.ts";
 import { Credentials, type Secrets } from "./credentials.ts";
 import { KubernetesError } from "./errors.ts";
@@ -12,7 +13,6 @@ import {
   timeoutError,
 } from "./failure.ts";
 import { Limiter } from "./limiter.ts";
-import { orAborted, pause } from "./pause.ts";
 
 /** Upstream's, for a configuration that has a rate but no burst. */
 const BURST = 100;

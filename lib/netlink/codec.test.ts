@@ -195,7 +195,11 @@ describe("what is encoded is decoded again", () => {
           }),
           fc.record({ nextHops: fc.array(hop(v), { minLength: 1, maxLength: 20 }) }),
         ),
-        optional<{ source: Address; mtu: number }>({ source: arbitraryAddress(v), mtu: u32 }),
+        optional<{ source: Address; mtu: number; tos: number }>({
+          source: arbitraryAddress(v),
+          mtu: u32,
+          tos: fc.integer({ min: 1, max: 255 }),
+        }),
       ),
     );
     fc.assert(

@@ -8,7 +8,9 @@
  * changed meanwhile. {@link openMonitor} reports changes as they happen. The codec (`wire.ts`, `message.ts` and one file a
  * message family) knows nothing of sockets.
  *
- * Known gaps: nftables, generic netlink, traffic control beyond dumping qdiscs, and big-endian machines.
+ * Netfilter's protocol (nftables, conntrack, ipset) shares the codec, the socket and the listener; its door is `netfilter/index.ts`.
+ *
+ * Known gaps: generic netlink, traffic control beyond dumping qdiscs, and big-endian machines.
  */
 export {
   type AddressChange,
@@ -38,8 +40,9 @@ export {
   type NewPair,
   pairAdd,
 } from "./link.ts";
-export type { DumpRequest, Message, Request } from "./message.ts";
-export { type Change, type Monitor, type MonitorOptions, openMonitor } from "./monitor.ts";
+export type { Monitor } from "./listener.ts";
+export { type DumpRequest, FLAG as NLM_F, type Message, type Request } from "./message.ts";
+export { type Change, type MonitorOptions, openMonitor } from "./monitor.ts";
 export {
   decodeNeighbour,
   type NeighbourChange,
@@ -54,6 +57,7 @@ export { netnsId } from "./netns.ts";
 export { decodeQdisc, type QdiscInfo, qdiscs } from "./qdisc.ts";
 export {
   decodeRoute,
+  describeRoute,
   type NextHop,
   type RouteChange,
   type RouteFilter,

@@ -36,6 +36,8 @@ export const TYPE = {
 export const FLAG = {
   REQUEST: 0x1,
   ACK: 0x4,
+  /** The kernel sends the asker, too, the notification that it sends of the change: how netfilter tells handles. */
+  ECHO: 0x8,
   /** The dump is not of one moment: tables changed while it ran. */
   DUMP_INTR: 0x10,
   DUMP: 0x300,

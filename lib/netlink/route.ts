@@ -83,6 +83,8 @@ export interface RouteChange extends NextHop {
   readonly metric?: number;
   readonly source?: Address;
   readonly mtu?: number;
+  /** Type of service that it is for; 0 when absent: any. IPv4 keeps one route of a metric for each. */
+  readonly tos?: number;
 }
 
 /** A route as the kernel describes it. A route with one next hop has it in `gateway` and `index`, and no `nextHops`. */
@@ -141,7 +143,7 @@ function body(writer: Writer, route: RouteChange, protocol: number, scope: numbe
   const table = route.table ?? RT_TABLE.MAIN;
   const type = TYPES.indexOf(route.type ?? "unicast");
   // struct rtmsg in words of four bytes: family, prefix lengths of destination and source, type of service;
-  writer.u32(familyOf(destination.version) | (destination.length << 8));
+  writer.u32(familyOf(destination.version) | (destination.length << 8) | ((route.tos ?? 0) << 24));
   const shown = table < 256 ? table : RT_TABLE.UNSPEC;
   writer.u32(shown | ((route.protocol ?? protocol) << 8) | ((route.scope ?? scope) << 16) | (type << 24));
   writer.u32(route.onlink ? RTNH_F_ONLINK : 0);
@@ -261,6 +263,7 @@ export function decodeRoute(message: Message): RouteInfo | undefined {
   const source = address(attributes.get(RTA.PREFSRC));
   const mtu = attributes.nested(RTA.METRICS)?.u32(RTAX_MTU);
   const length = reader.u8(1);
+  const tos = reader.u8(3);
   return {
     destination: destination(version, attributes.get(RTA.DST), length),
     table: attributes.u32(RTA.TABLE) ?? reader.u8(4),
@@ -273,6 +276,7 @@ export function decodeRoute(message: Message): RouteInfo | undefined {
     ...(index !== undefined && { index }),
     ...(source && { source }),
     ...(mtu !== undefined && { mtu }),
+    ...(tos !== 0 && { tos }),
     ...(hops && { nextHops: decodeHops(hops) }),
   };
 }

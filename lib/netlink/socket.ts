@@ -25,7 +25,7 @@ import {
 import { Writer } from "./wire.ts";
 
 const NETLINK_ROUTE = 0;
-const SOL_NETLINK = 270;
+export const SOL_NETLINK = 270;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
 const EINTR = 4;
@@ -66,20 +66,21 @@ export interface Netlink extends Disposable {
 
 /** Opens a socket in `namespace`, or in the namespace that the thread is in. It stays there, wherever the thread goes. */
 export function openNetlink(namespace?: Namespace): Netlink {
-  return new RouteSocket(
+  return new KernelSocket(
     namespace ? inNamespace(namespace, () => openNetlinkSocket(NETLINK_ROUTE)) : openNetlinkSocket(NETLINK_ROUTE),
   );
 }
 
-class RouteSocket implements Netlink {
-  readonly #fd: number;
-  #sequence = 0;
+/** What sockets to rtnetlink and netfilter have in common. */
+export class KernelSocket implements Netlink {
+  protected readonly fd: number;
+  protected sequence = 0;
   #strict = false;
   #closed = false;
   #buffer: Uint8Array<ArrayBuffer> | undefined;
 
   constructor(fd: number) {
-    this.#fd = fd;
+    this.fd = fd;
     try {
       setSocketOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1, "ask netlink for explanations");
     } catch (error) {
@@ -107,7 +108,7 @@ class RouteSocket implements Netlink {
   /** Sends as many requests as fit one datagram, from `from` on, and collects what the kernel says; returns the next. */
   #exchange(requests: readonly Request<unknown>[], from: number, results: BatchResult[]): number {
     const writer = new Writer(1024);
-    const first = this.#sequence + 1;
+    const first = this.sequence + 1;
     let next = from;
     let written = 0;
     while (next < requests.length && next - from < BATCH_REQUESTS && written < BATCH_BYTES) {
@@ -116,16 +117,16 @@ class RouteSocket implements Netlink {
       const last = next + 1 === requests.length || next + 1 - from === BATCH_REQUESTS;
       const flags = FLAG.REQUEST | request.flags | (last && !request.decode ? FLAG.ACK : 0);
       const start = written;
-      written = encodeMessage(writer, request.type, flags, ++this.#sequence, request.body);
+      written = encodeMessage(writer, request.type, flags, ++this.sequence, request.body);
       next++;
       // Whether it was the last is known only now when the bytes are what limits.
       if (!request.decode && written >= BATCH_BYTES) writer.patchU16(start + 6, flags | FLAG.ACK);
     }
     const attempt = requests[from]!.attempt;
-    send(this.#fd, writer.finish(), attempt);
-    const awaited = this.#sequence;
+    send(this.fd, writer.finish(), attempt);
+    const awaited = this.sequence;
     for (let done = false; !done; ) {
-      for (const message of this.#receive(attempt)) {
+      for (const message of this.receive(attempt)) {
         const position = message.sequence - first;
         if (position < 0 || message.sequence > awaited) continue; // left over of an exchange that was cut short
         const request = requests[from + position]!;
@@ -145,7 +146,7 @@ class RouteSocket implements Netlink {
     if (!this.#strict) {
       // Kernels before 4.20 lack it, and then send more than was asked: `decode` filters.
       try {
-        setSocketOption(this.#fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1, "ask netlink to filter dumps");
+        setSocketOption(this.fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1, "ask netlink to filter dumps");
       } catch (error) {
         ignoreLacking(error);
       }
@@ -161,14 +162,15 @@ class RouteSocket implements Netlink {
   /** Undefined when the table changed meanwhile. */
   #dumpOnce<Item>(request: DumpRequest<Item>): Item[] | undefined {
     const writer = new Writer(64);
-    encodeMessage(writer, request.type, FLAG.REQUEST | FLAG.DUMP, ++this.#sequence, request.body);
-    send(this.#fd, writer.finish(), request.attempt);
-    return collectDump(() => this.#receive(request.attempt), this.#sequence, request);
+    encodeMessage(writer, request.type, FLAG.REQUEST | FLAG.DUMP, ++this.sequence, request.body);
+    send(this.fd, writer.finish(), request.attempt);
+    return collectDump(() => this.receive(request.attempt), this.sequence, request);
   }
 
-  #receive(attempt: () => string): Message[] {
+  /** The messages of the next datagram; they are views of a buffer that the next call overwrites. */
+  protected receive(attempt: () => string): Message[] {
     this.#buffer ??= allocate(RECEIVE_BUFFER);
-    const received: Received | undefined = receive(this.#fd, this.#buffer, ANSWER_TIMEOUT, attempt);
+    const received: Received | undefined = receive(this.fd, this.#buffer, ANSWER_TIMEOUT, attempt);
     if (!received) throw new NetlinkError(EIO, attempt(), `no answer within ${ANSWER_TIMEOUT} ms`);
     if (received.length > received.bytes.length) {
       throw new NetlinkParseError(`${attempt()}: an answer of ${received.length} bytes does not fit ${RECEIVE_BUFFER}`);
@@ -177,7 +179,7 @@ class RouteSocket implements Netlink {
   }
 
   close(): void {
-    if (!this.#closed) closeFd(this.#fd);
+    if (!this.#closed) closeFd(this.fd);
     this.#closed = true;
   }
 
@@ -187,6 +189,6 @@ class RouteSocket implements Netlink {
 }
 
 /** For what the kernel may lack: explanations and filters are not worth failing for. */
-function ignoreLacking(error: unknown): void {
+export function ignoreLacking(error: unknown): void {
   if (!(error instanceof SysError && error.code === "ENOPROTOOPT")) throw error;
 }

@@ -60,6 +60,11 @@ export class Writer {
     this.#view.setUint32(at, value, true);
   }
 
+  u32be(value: number): void {
+    const at = this.#reserve(4);
+    this.#view.setUint32(at, value, false);
+  }
+
   /** Four words of 32 bits: a message's header, or struct ifinfomsg. Answers where they begin. */
   words4(a: number, b: number, c: number, d: number): number {
     const at = this.#length;
@@ -132,6 +137,22 @@ export class Writer {
     const at = this.#open(type, 8);
     if (value === 0) return; // the usual value here, and the room is zeroed: the first bigint costs a new process 0.1 ms
     this.#view.setBigUint64(at, BigInt(value), true);
+  }
+
+  /** Netfilter's attributes are in network order (Documentation/userspace-api/netlink/intro.rst). */
+  attributeU16be(type: number, value: number): void {
+    const at = this.#open(type, 2);
+    this.#view.setUint16(at, value, false);
+  }
+
+  attributeU32be(type: number, value: number): void {
+    const at = this.#open(type, 4);
+    this.#view.setUint32(at, value, false);
+  }
+
+  attributeU64be(type: number, value: number | bigint): void {
+    const at = this.#open(type, 8);
+    this.#view.setBigUint64(at, BigInt(value), false);
   }
 
   /** UTF-8 with the closing NUL. */
@@ -308,6 +329,21 @@ export class Attributes {
   i32(type: number): number | undefined {
     const at = this.#find(type, 4);
     return at < 0 ? undefined : this.#view.getInt32(at, true);
+  }
+
+  u16be(type: number): number | undefined {
+    const at = this.#find(type, 2);
+    return at < 0 ? undefined : this.#view.getUint16(at, false);
+  }
+
+  u32be(type: number): number | undefined {
+    const at = this.#find(type, 4);
+    return at < 0 ? undefined : this.#view.getUint32(at, false);
+  }
+
+  u64be(type: number): bigint | undefined {
+    const at = this.#find(type, 8);
+    return at < 0 ? undefined : this.#view.getBigUint64(at, false);
   }
 
   /** See {@link textOf}. */

@@ -6,11 +6,16 @@
  * `!` binds tightest, then `&&`, then `||`. Labels are compared as texts. What the language means, its limits, and its
  * canonical form are upstream's (libcalico-go/lib/selector); error messages are this project's own, and the depth is
  * limited so that no input can exhaust the stack.
+ *
+ * For very many objects and selectors: LabelStore keeps labels as numbers, SelectorIndex which selectors match which objects.
  */
 import { parse } from "./parse.ts";
 import { evaluate, type Labels, type Node, print } from "./tree.ts";
 
 export { SelectorError } from "./error.ts";
+export { LabelStore } from "./labels.ts";
+export { type Restriction, restrictionsOf } from "./restrictions.ts";
+export { SelectorIndex } from "./selector-index.ts";
 export type { Labels, Node } from "./tree.ts";
 
 /** A parsed selector. */

@@ -24,6 +24,7 @@ export { closeFd } from "./libc.ts";
 export { type FileLock, type LockOptions, lockFile, lockFileSync } from "./lock.ts";
 export { allocate, cString } from "./memory.ts";
 export { currentNamespace, inNamespace, type Namespace, openNamespace } from "./namespace.ts";
+export { openPacketSocket, openRawSocket, type RawPacket, receiveRaw, sendRaw } from "./packet.ts";
 export { endProcess, geteuid, isRoot } from "./process.ts";
 export {
   bindNetlinkSocket,

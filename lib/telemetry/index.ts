@@ -1,4 +1,4 @@
-/** Structured log lines and the version they come from. Metrics and health reporters join when the first daemon does. */
+/** Structured log lines and the version they come from. Health and metrics of daemons: `daemon.ts`. */
 export {
   type Fields,
   formatLine,

@@ -2,6 +2,7 @@ import { type Call, CliError, type Command, UsageError } from "../../../lib/cli/
 import { type Client, ensureInitialized } from "../../../lib/datastore/index.ts";
 import type { Logger } from "../../../lib/telemetry/index.ts";
 import { CONFIG_OPTION, withClient } from "../connect.ts";
+import { httpWarnings } from "../http-warnings.ts";
 import { apply, create, type Job } from "../manage.ts";
 import { TARGET_OPTIONS, targetsOfFiles } from "../targets.ts";
 import { forEach, type Results } from "./run.ts";
@@ -58,6 +59,9 @@ async function write(
     const results = await forEach(call, targets, options.skip ? { skip: options.skip } : {}, (job) =>
       work(client, job),
     );
+    for (const warning of httpWarnings(targets.flatMap(({ resource }) => resource ?? []))) {
+      call.io.stderr.write(`${warning}\n`);
+    }
     report(call, verb, past, results);
     return 0;
   });

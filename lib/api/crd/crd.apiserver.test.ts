@@ -93,11 +93,12 @@ describe.skipIf(missing)(`definitions on an API server${missing ? ` (skipped: ${
         .flatMap((resource) => resource.shortNames ?? [])
         .sort();
     expect(await shortNames("v1")).toEqual([]);
-    expect(await shortNames("v3")).toEqual(
-      "affinities affinity caliconetworkpolicy cgnp clusterinfo clusterinfos cnp gnp gns ipamconfig ipamconfigs".split(
+    expect(await shortNames("v3")).toEqual([
+      ..."affinities affinity bgpconfig bgpconfigs caliconetworkpolicy cgnp clusterinfo clusterinfos cnp felixconfig felixconfigs".split(
         " ",
       ),
-    );
+      ..."gnp gns hep heps ipamconfig ipamconfigs scnp sgnp sknp snp".split(" "),
+    ]);
     for (const [name, tier] of [
       ["a", "default"],
       ["b", "other"],
@@ -124,6 +125,9 @@ describe.skipIf(missing)(`definitions on an API server${missing ? ` (skipped: ${
   const ingress = (rule: Json) => ["NetworkPolicy", { ingress: [{ action: "Allow", ...rule }] }] as const;
   const services = { name: "web", namespace: "default" };
   const global = (spec: Json) => ["GlobalNetworkPolicy", spec] as const;
+  const host = (spec: Json) => ["HostEndpoint", spec] as const;
+  const felix = (spec: Json) => ["FelixConfiguration", spec] as const;
+  const bgp = (spec: Json) => ["BGPConfiguration", spec, { name: "default" }] as const;
   const tier = (name: string, order: number, defaultAction: string) =>
     ["Tier", { order, defaultAction }, { name }] as const;
   const REFUSED: readonly (readonly [string, readonly [string, Json, Partial<ObjectMeta>?]])[] = [
@@ -231,7 +235,78 @@ describe.skipIf(missing)(`definitions on an API server${missing ? ` (skipped: ${
       global({ preDNAT: true, applyOnForward: true, types: ["Egress"] }),
     ],
     ["applyOnForward must be true in a policy with preDNAT or doNotTrack", global({ doNotTrack: true })],
+    ["selector must not use global()", ["StagedNetworkPolicy", { selector: "global()" }]],
+    [
+      "applyOnForward must be true in a policy with preDNAT or doNotTrack",
+      ["StagedGlobalNetworkPolicy", { preDNAT: true }],
+    ],
+    [
+      "interfaceName is missing; it must be an interface or *, unless expectedIPs has the interface's addresses",
+      host({ expectedIPs: [], interfaceName: "" }),
+    ],
+    ["node is missing; it must be the name of a node", ["HostEndpoint", { interfaceName: "*" }]],
+    [
+      "nodeSelector must be absent where the name is default or begins with node.",
+      ["FelixConfiguration", { nodeSelector: "all()" }, { name: "default" }],
+    ],
+    [
+      "nodeSelector must be absent where the name is default or begins with node.",
+      ["FelixConfiguration", { nodeSelector: "all()" }, { name: "node.a" }],
+    ],
+    [
+      "routeTableRange cannot be there together with routeTableRanges; remove it",
+      felix({ routeTableRange: { min: 1, max: 2 }, routeTableRanges: [] }),
+    ],
+    ["natOutgoingAddress must be an IPv4 address", felix({ natOutgoingAddress: "fd00::1" })],
+    ["deviceRouteSourceAddress must be an IPv4 address", felix({ deviceRouteSourceAddress: "web" })],
+    ["deviceRouteSourceAddressIPv6 must be an IPv6 address", felix({ deviceRouteSourceAddressIPv6: "10.0.0.1" })],
+    ["max must be from min to 250", felix({ routeTableRange: { min: 1, max: 251 } })],
+    ["max must be min or more", felix({ routeTableRanges: [{ min: 2, max: 1 }] })],
+    [
+      "nodeMeshPassword must be absent where nodeToNodeMeshEnabled is false",
+      bgp({ nodeToNodeMeshEnabled: false, nodeMeshPassword: {} }),
+    ],
+    [
+      "nodeMeshMaxRestartTime must be absent where nodeToNodeMeshEnabled is false",
+      bgp({ nodeToNodeMeshEnabled: false, nodeMeshMaxRestartTime: "1m" }),
+    ],
+    [
+      "communities must be used: prefixAdvertisements is missing",
+      bgp({ communities: [{ name: "a", value: "1:2" }], prefixAdvertisements: [] }),
+    ],
     // What the schemas themselves say.
+    ["spec.serviceClusterIPs[0].cidr in body must be of type cidr", bgp({ serviceClusterIPs: [{ cidr: "10.0.0.1" }] })],
+    [
+      "spec.prefixAdvertisements[0].cidr in body must be of type cidr",
+      bgp({ prefixAdvertisements: [{ cidr: "web", communities: [] }] }),
+    ],
+    [
+      "spec.communities[0].value: Invalid value",
+      bgp({ communities: [{ name: "a", value: "1" }], prefixAdvertisements: [{ cidr: "::/0", communities: [] }] }),
+    ],
+    ["spec.logSeverityScreen: Invalid value", bgp({ logSeverityScreen: "Verbose" })],
+    ["spec.listenPort: Invalid value", bgp({ listenPort: 0 })],
+    ["spec.ipv6NormalRoutePriority: Invalid value", bgp({ ipv6NormalRoutePriority: 2147483647 })],
+    ['spec.bindMode: Unsupported value: "All"', bgp({ bindMode: "All" })],
+    ['spec.programClusterRoutes: Unsupported value: "On"', bgp({ programClusterRoutes: "On" })],
+    ["spec.ignoredInterfaces[1]: Duplicate value", bgp({ ignoredInterfaces: ["a", "a"] })],
+    [
+      "spec.nodeMeshPassword.secretKeyRef.key: Required value",
+      bgp({ nodeMeshPassword: { secretKeyRef: { name: "a" } } }),
+    ],
+    [
+      "spec.ports[0].name: Required value",
+      host({ node: "n1", interfaceName: "*", ports: [{ protocol: "TCP", port: 1 }] }),
+    ],
+    ['spec.stagedAction: Unsupported value: "Keep"', ["StagedNetworkPolicy", { stagedAction: "Keep" }]],
+    ['spec.policyTypes[0]: Unsupported value: "Both"', ["StagedKubernetesNetworkPolicy", { policyTypes: ["Both"] }]],
+    ["spec.chainInsertMode: Invalid value", felix({ chainInsertMode: "Top" })],
+    ["spec.routeRefreshInterval: Invalid value", felix({ routeRefreshInterval: "90" })],
+    ["spec.iptablesMarkMask: Invalid value", felix({ iptablesMarkMask: 4294967296 })],
+    [
+      "spec.failsafeInboundHostPorts[0].port: Required value",
+      felix({ failsafeInboundHostPorts: [{ protocol: "TCP" }] }),
+    ],
     ["spec.cidr: Required value", ["IPPool", {}]],
     ["spec.cidr in body must be of type cidr", ["IPPool", { cidr: "10.0.0.0" }]],
     ['spec.ipipMode: Unsupported value: "Sometimes"', pool({ ipipMode: "Sometimes" })],
@@ -308,6 +383,64 @@ describe.skipIf(missing)(`definitions on an API server${missing ? ` (skipped: ${
     ["GlobalNetworkSet", {}, { labels: { a: "b" } }],
     ["IPReservation", { reservedCIDRs: ["10.0.0.1/32"] }],
     ["IPAMConfiguration", IPAM, { name: "default" }],
+    [...host({ node: "n1", interfaceName: "eth0", ports: [{ name: "web", protocol: 6, port: 80 }] })],
+    [...host({ node: "n1", expectedIPs: ["10.0.0.1", "fd00::1"], profiles: ["a"] })],
+    ["FelixConfiguration", { nodeSelector: "has(rack)" }],
+    [
+      ...felix({
+        chainInsertMode: "APPEND",
+        logSeverityScreen: "debug",
+        routeRefreshInterval: "1m30s",
+        bpfLogLevel: "",
+      }),
+    ],
+    [
+      ...felix({
+        failsafeInboundHostPorts: [],
+        natPortRange: "1:5",
+        kubeNodePortRanges: [80, "1:5"],
+        istioDSCPMark: "EF",
+      }),
+    ],
+    [
+      ...felix({
+        failsafeOutboundHostPorts: [{ protocol: "UDP", port: 53, net: "10.0.0.0/8" }],
+        iptablesMarkMask: 4294901760,
+      }),
+    ],
+    [...felix({ bpfConntrackTimeouts: { tcpSynSent: "20s", tcpFinsSeen: "Auto" }, bpfLogFilters: { all: "tcp" } })],
+    [...bgp({})],
+    [
+      ...bgp({
+        logSeverityScreen: "debug",
+        asNumber: 4294967295,
+        nodeToNodeMeshEnabled: true,
+        nodeMeshMaxRestartTime: "2m30s",
+        nodeMeshPassword: { secretKeyRef: { name: "a", key: "b", optional: true } },
+        serviceClusterIPs: [{ cidr: "10.96.0.0/12" }, {}],
+        serviceLoadBalancerIPs: [{ cidr: "fd00::/64" }],
+        serviceLoadBalancerAggregation: "Disabled",
+        ignoredInterfaces: ["veth*", "eth0.100"],
+        localWorkloadPeeringIPV4: "169.254.1.1",
+      }),
+    ],
+    [
+      ...bgp({
+        communities: [{ name: "a", value: "65000:1:2" }],
+        prefixAdvertisements: [{ cidr: "10.0.0.0/8", communities: ["a", "1:2"] }],
+      }),
+    ],
+    ["BGPConfiguration", { listenPort: 178, logSeverityScreen: "" }, { name: "node.n1" }],
+    ["StagedNetworkPolicy", { stagedAction: "Delete", tier: "mine" }],
+    ["StagedGlobalNetworkPolicy", { stagedAction: "Learn", ingress: [{ action: "Allow" }] }],
+    ["StagedKubernetesNetworkPolicy", {}],
+    [
+      "StagedKubernetesNetworkPolicy",
+      {
+        podSelector: { matchLabels: { a: "b" } },
+        ingress: [{ from: [{ podSelector: {} }], ports: [{ port: "web" }] }],
+      },
+    ],
   ])("is taken by both: %s %j", async (kind, spec, metadata) => {
     expect(problems(kind, spec, metadata).map(describeProblem)).toEqual([]);
     for (const group of GROUPS) expect(await refusal(group, kind, spec, metadata), group).toBeUndefined();
@@ -416,7 +549,7 @@ describe.skipIf(missing)(`definitions on an API server${missing ? ` (skipped: ${
     [{ egress: [{ action: "Allow" }], tier: "" }, {}],
     [{ types: ["Egress"], tier: "other" }, { labels: { "projectcalico.org/tier": "default", a: "b" } }],
   ])("the server completes a policy as our Client does: %j %j", async (spec, metadata) => {
-    for (const kind of ["NetworkPolicy", "GlobalNetworkPolicy"]) {
+    for (const kind of ["NetworkPolicy", "GlobalNetworkPolicy", "StagedNetworkPolicy", "StagedGlobalNetworkPolicy"]) {
       const made = await server.request<{ metadata: ObjectMeta; spec: Spec }>(
         "POST",
         `${place("v3", kind).path}?dryRun=All`,
@@ -442,6 +575,21 @@ describe.skipIf(missing)(`definitions on an API server${missing ? ` (skipped: ${
       const { path } = place("v3", kind);
       const made = await server.request<{ spec: Spec }>("POST", `${path}?dryRun=All`, objectOf("v3", kind, spec, {}));
       expect(made.spec.types).toEqual(types);
+    }
+  });
+
+  test("the server fills in what our Client does of a BGPConfiguration, but the log severity of all nodes", async () => {
+    for (const group of GROUPS) {
+      const { path } = place(group, "BGPConfiguration");
+      const made = await server.request<{ spec: Json }>(
+        "POST",
+        `${path}?dryRun=All`,
+        objectOf(group, "BGPConfiguration", {}, { name: "node.n1" }),
+      );
+      const metadata = { name: "node.n1" };
+      expect(made.spec).toEqual(
+        parseResource({ apiVersion: API_VERSION, kind: "BGPConfiguration", metadata, spec: {} }).resource!.spec,
+      );
     }
   });
 

@@ -33,10 +33,13 @@ test("names are upstream's", () => {
       return [metadata.name, kind, spec.scope, ...shortNames].join(" ");
     });
   expect(names("v3")).toEqual([
+    "bgpconfigurations.projectcalico.org BGPConfiguration Cluster bgpconfig bgpconfigs",
     "blockaffinities.projectcalico.org BlockAffinity Cluster affinity affinities",
     "clusterinformations.projectcalico.org ClusterInformation Cluster clusterinfo clusterinfos",
+    "felixconfigurations.projectcalico.org FelixConfiguration Cluster felixconfig felixconfigs",
     "globalnetworkpolicies.projectcalico.org GlobalNetworkPolicy Cluster gnp cgnp",
     "globalnetworksets.projectcalico.org GlobalNetworkSet Cluster gns",
+    "hostendpoints.projectcalico.org HostEndpoint Cluster hep heps",
     "ipamblocks.projectcalico.org IPAMBlock Cluster",
     "ipamconfigurations.projectcalico.org IPAMConfiguration Cluster ipamconfig ipamconfigs",
     "ipamhandles.projectcalico.org IPAMHandle Cluster",
@@ -44,13 +47,19 @@ test("names are upstream's", () => {
     "ipreservations.projectcalico.org IPReservation Cluster",
     "networkpolicies.projectcalico.org NetworkPolicy Namespaced cnp caliconetworkpolicy",
     "networksets.projectcalico.org NetworkSet Namespaced",
+    "stagedglobalnetworkpolicies.projectcalico.org StagedGlobalNetworkPolicy Cluster sgnp",
+    "stagedkubernetesnetworkpolicies.projectcalico.org StagedKubernetesNetworkPolicy Namespaced sknp",
+    "stagednetworkpolicies.projectcalico.org StagedNetworkPolicy Namespaced scnp snp",
     "tiers.projectcalico.org Tier Cluster",
   ]);
   expect(names("v1")).toEqual([
+    "bgpconfigurations.crd.projectcalico.org BGPConfiguration Cluster",
     "blockaffinities.crd.projectcalico.org BlockAffinity Cluster",
     "clusterinformations.crd.projectcalico.org ClusterInformation Cluster",
+    "felixconfigurations.crd.projectcalico.org FelixConfiguration Cluster",
     "globalnetworkpolicies.crd.projectcalico.org GlobalNetworkPolicy Cluster",
     "globalnetworksets.crd.projectcalico.org GlobalNetworkSet Cluster",
+    "hostendpoints.crd.projectcalico.org HostEndpoint Cluster",
     "ipamblocks.crd.projectcalico.org IPAMBlock Cluster",
     "ipamconfigs.crd.projectcalico.org IPAMConfig Cluster",
     "ipamhandles.crd.projectcalico.org IPAMHandle Cluster",
@@ -58,6 +67,9 @@ test("names are upstream's", () => {
     "ipreservations.crd.projectcalico.org IPReservation Cluster",
     "networkpolicies.crd.projectcalico.org NetworkPolicy Namespaced",
     "networksets.crd.projectcalico.org NetworkSet Namespaced",
+    "stagedglobalnetworkpolicies.crd.projectcalico.org StagedGlobalNetworkPolicy Cluster",
+    "stagedkubernetesnetworkpolicies.crd.projectcalico.org StagedKubernetesNetworkPolicy Namespaced",
+    "stagednetworkpolicies.crd.projectcalico.org StagedNetworkPolicy Namespaced",
     "tiers.crd.projectcalico.org Tier Cluster",
   ]);
 });
@@ -81,11 +93,14 @@ test("people look at the group v3: columns, selectable fields; both have the sta
     clusterinformations: "Version Ready Types",
     globalnetworkpolicies: "Tier Order Age .spec.tier",
     globalnetworksets: "Age",
+    hostendpoints: "Node Interface",
     ipamblocks: "CIDR Affinity ClaimTime",
     ipamconfigurations: "StrictAffinity MaxBlocksPerHost AutoAllocateBlocks",
     ipamhandles: "ID",
     ippools: "CIDR VXLAN IPIP NAT Allocatable Age status",
     networkpolicies: "Tier Order .spec.tier",
+    stagedglobalnetworkpolicies: "Tier Order .spec.tier",
+    stagednetworkpolicies: "Tier Order .spec.tier",
     tiers: "Order DefaultAction Status status",
   });
 });
@@ -102,15 +117,21 @@ test("what the API server asks for and fills in", () => {
       }),
     );
   const both = {
+    bgpconfigurations: 'serviceLoadBalancerAggregation="Enabled"',
     clusterinformations: "",
+    felixconfigurations: "",
     globalnetworkpolicies: 'tier="default"',
     globalnetworksets: "",
+    hostendpoints: "",
     ipamblocks: "allocations attributes cidr strictAffinity unallocated sequenceNumber=0",
     ipamhandles: "block handleID",
     ippools: 'cidr assignmentMode="Automatic" nodeSelector="all()"',
     ipreservations: "",
     networkpolicies: 'tier="default"',
     networksets: "",
+    stagedglobalnetworkpolicies: 'stagedAction="Set" tier="default"',
+    stagedkubernetesnetworkpolicies: 'stagedAction="Set"',
+    stagednetworkpolicies: 'stagedAction="Set" tier="default"',
     tiers: 'defaultAction="Deny"',
   };
   expect(table("v1")).toEqual({
@@ -132,6 +153,14 @@ test("where the groups differ in what they hold", () => {
   expect(specOf("v1", "ipamblocks").properties!.cidr!.format).toBeUndefined();
   expect(specOf("v3", "ipamblocks").properties!.cidr!.format).toBe("cidr");
   expect(specOf("v1", "ipamconfigs").properties!.maxBlocksPerHost!.maximum).toBe(2147483647);
+  for (const field of ["ignoredInterfaces", "nodeMeshMaxRestartTime"]) {
+    const text = (group: "v1" | "v3") => {
+      const schema = specOf(group, "bgpconfigurations").properties![field]!;
+      return schema.items ?? schema;
+    };
+    expect(text("v1").pattern).toBeUndefined();
+    expect(text("v3").pattern).toBeDefined();
+  }
 });
 
 test("schemas are structural, and documented", () => {

@@ -1,7 +1,10 @@
+import { BGPConfiguration } from "../bgpconfiguration.ts";
 import { BlockAffinity } from "../blockaffinity.ts";
 import { ClusterInformation } from "../clusterinformation.ts";
+import { FelixConfiguration } from "../felixconfiguration.ts";
 import { GlobalNetworkPolicy } from "../globalnetworkpolicy.ts";
 import { GlobalNetworkSet } from "../globalnetworkset.ts";
+import { HostEndpoint } from "../hostendpoint.ts";
 import { IPAMBlock } from "../ipamblock.ts";
 import { IPAMConfiguration } from "../ipamconfiguration.ts";
 import { IPAMHandle } from "../ipamhandle.ts";
@@ -11,10 +14,21 @@ import type { Kind } from "../kind.ts";
 import type { Resource } from "../meta.ts";
 import { NetworkPolicy } from "../networkpolicy.ts";
 import { NetworkSet } from "../networkset.ts";
+import { StagedGlobalNetworkPolicy } from "../stagedglobalnetworkpolicy.ts";
+import { StagedKubernetesNetworkPolicy } from "../stagedkubernetesnetworkpolicy.ts";
+import { StagedNetworkPolicy } from "../stagednetworkpolicy.ts";
 import { Tier } from "../tier.ts";
 import type { Definition, PrinterColumn } from "./definition.ts";
 import type { JsonSchema } from "./openapi.ts";
-import { GLOBAL_POLICY_RULES, POLICY_RULES, POOL_RULES, TIER_RULES } from "./rules.ts";
+import {
+  BGP_RULES,
+  FELIX_RULES,
+  GLOBAL_POLICY_RULES,
+  HOST_RULES,
+  POLICY_RULES,
+  POOL_RULES,
+  TIER_RULES,
+} from "./rules.ts";
 
 const plain = <R extends Resource>(kind: Kind<R>): Kind => kind as unknown as Kind;
 
@@ -67,6 +81,21 @@ const POLICY: Definition["adjust"] = {
 /** All kinds that Kubernetes stores for us, by plural. */
 export const DEFINITIONS: readonly Definition[] = [
   {
+    kind: plain(BGPConfiguration),
+    shortNames: ["bgpconfig", "bgpconfigs"],
+    // Upstream's fills in logSeverityScreen too, see `complete` of the kind.
+    defaults: ["serviceLoadBalancerAggregation"],
+    adjust: {
+      "spec.serviceLoadBalancerIPs[].cidr": isCidr,
+      "spec.serviceExternalIPs[].cidr": isCidr,
+      "spec.serviceClusterIPs[].cidr": isCidr,
+      "spec.prefixAdvertisements[].cidr": isCidr,
+      "spec.ignoredInterfaces[]": dropPatternInV1,
+      "spec.nodeMeshMaxRestartTime": dropPatternInV1,
+    },
+    rules: BGP_RULES,
+  },
+  {
     kind: plain(BlockAffinity),
     shortNames: ["affinity", "affinities"],
     columns: [
@@ -100,6 +129,21 @@ export const DEFINITIONS: readonly Definition[] = [
     ],
   },
   {
+    kind: plain(FelixConfiguration),
+    shortNames: ["felixconfig", "felixconfigs"],
+    // Upstream's definition fills in nftablesMode and nftablesFlowTableOffload, so that one node's configuration takes back what the
+    // cluster's says of them. Here absence stays absence.
+    adjust: Object.fromEntries(
+      ["spec.failsafeInboundHostPorts[]", "spec.failsafeOutboundHostPorts[]"].map((path) => [
+        path,
+        (port: JsonSchema) => {
+          port.required = ["port"];
+        },
+      ]),
+    ),
+    rules: FELIX_RULES,
+  },
+  {
     kind: plain(GlobalNetworkPolicy),
     shortNames: ["gnp", "cgnp"],
     columns: [...POLICY_COLUMNS, AGE],
@@ -112,6 +156,15 @@ export const DEFINITIONS: readonly Definition[] = [
     kind: plain(GlobalNetworkSet),
     shortNames: ["gns"],
     columns: [AGE],
+  },
+  {
+    kind: plain(HostEndpoint),
+    shortNames: ["hep", "heps"],
+    columns: [
+      column("Node", ".spec.node", "string", "The node whose interface it is"),
+      column("Interface", ".spec.interfaceName", "string", "The interface, or * for all"),
+    ],
+    rules: HOST_RULES,
   },
   {
     kind: plain(IPAMBlock),
@@ -190,6 +243,35 @@ export const DEFINITIONS: readonly Definition[] = [
     kind: plain(NetworkSet),
   },
   {
+    kind: plain(StagedGlobalNetworkPolicy),
+    shortNames: ["sgnp"],
+    columns: POLICY_COLUMNS,
+    selectable: [".spec.tier"],
+    defaults: ["stagedAction", "tier"],
+    adjust: POLICY,
+    rules: GLOBAL_POLICY_RULES,
+  },
+  {
+    kind: plain(StagedKubernetesNetworkPolicy),
+    shortNames: ["sknp"],
+    defaults: ["stagedAction"],
+    adjust: {
+      "spec.policyTypes": (types) => {
+        types.minItems = 1;
+        types["x-kubernetes-list-type"] = "set";
+      },
+    },
+  },
+  {
+    kind: plain(StagedNetworkPolicy),
+    shortNames: ["scnp", "snp"],
+    columns: POLICY_COLUMNS,
+    selectable: [".spec.tier"],
+    defaults: ["stagedAction", "tier"],
+    adjust: POLICY,
+    rules: POLICY_RULES,
+  },
+  {
     kind: plain(Tier),
     columns: [
       column("Order", ".spec.order", "integer", "Tiers apply from the lowest order to the highest"),
@@ -202,6 +284,11 @@ export const DEFINITIONS: readonly Definition[] = [
     rules: TIER_RULES,
   },
 ];
+
+/** Upstream's has none in either group; in v1 its clients check. */
+function dropPatternInV1(schema: JsonSchema, group: string): void {
+  if (group === "v1") delete schema.pattern;
+}
 
 function dropEnum(schema: JsonSchema): void {
   delete schema.enum;

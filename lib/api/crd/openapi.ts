@@ -76,7 +76,8 @@ function shape(node: Node, path: string, adjust: Adjust): JsonSchema {
         type: "string",
         ...(node.format === "date-time" ? { format: "date-time" } : {}),
         ...(node.enum ? { enum: node.enum } : {}),
-        ...(node.pattern ? { pattern: `^(?:${node.pattern.source})$` } : {}),
+        // To Go an empty text is an absent one: it writes some that are.
+        ...(node.pattern ? { pattern: `^(?:${node.pattern.source})${node.optional ? "?" : ""}$` } : {}),
         ...(node.minLength === undefined ? {} : { minLength: node.minLength }),
         ...(node.maxLength === undefined ? {} : { maxLength: node.maxLength }),
       };

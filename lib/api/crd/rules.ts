@@ -1,7 +1,7 @@
 /**
- * The rules across fields of IP pools, tiers and policies, in CEL. They say what the `check` of these kinds says, as far as upstream's
- * definitions say it; CEL knows no selectors, and a policy may hold too many addresses to look at each. crd.apiserver.test.ts
- * holds the two against each other on a real API server.
+ * The rules across fields of IP pools, tiers, policies, host endpoints, BGP and the agent's configuration, in CEL. They say what the
+ * `check` of these kinds says, as far as upstream's definitions say it; CEL knows no selectors, and a policy may hold too many
+ * addresses to look at each. crd.apiserver.test.ts holds the two against each other on a real API server.
  *
  * The API server refuses a definition whose rules could cost too much. What bounds the estimate are the limits of lists
  * and texts in the schemas, so a list that rules look into needs a `maxItems`, and a text a `maxLength`.
@@ -200,6 +200,60 @@ export const GLOBAL_POLICY_RULES: Rules = {
     invalid(
       implies(`${on("self.preDNAT")} || ${on("self.doNotTrack")}`, on("self.applyOnForward")),
       "applyOnForward must be true in a policy with preDNAT or doNotTrack",
+    ),
+  ],
+};
+
+export const HOST_RULES: Rules = {
+  spec: [
+    invalid(
+      `${filled("self.interfaceName")} || ${filled("self.expectedIPs")}`,
+      "interfaceName is missing; it must be an interface or *, unless expectedIPs has the interface's addresses",
+    ),
+    invalid(filled("self.node"), "node is missing; it must be the name of a node"),
+  ],
+};
+
+const isAddress = (field: string, version: 4 | 6): Validation =>
+  invalid(
+    implies(filled(`self.${field}`), `(isIP(self.${field}) && ip(self.${field}).family() == ${version})`),
+    `${field} must be an IPv${version} address`,
+  );
+
+export const FELIX_RULES: Rules = {
+  "": [
+    invalid(
+      implies(
+        "self.metadata.name == 'default' || self.metadata.name.startsWith('node.')",
+        "!has(self.spec.nodeSelector)",
+      ),
+      "nodeSelector must be absent where the name is default or begins with node.",
+    ),
+  ],
+  spec: [
+    forbidden(
+      "!has(self.routeTableRange) || !has(self.routeTableRanges)",
+      "routeTableRange cannot be there together with routeTableRanges; remove it",
+    ),
+    isAddress("natOutgoingAddress", 4),
+    isAddress("deviceRouteSourceAddress", 4),
+    isAddress("deviceRouteSourceAddressIPv6", 6),
+  ],
+  "spec.routeTableRange": [invalid("self.max >= self.min && self.max <= 250", "max must be from min to 250")],
+  "spec.routeTableRanges[]": [invalid("self.min <= self.max", "max must be min or more")],
+};
+
+export const BGP_RULES: Rules = {
+  spec: [
+    ...["nodeMeshPassword", "nodeMeshMaxRestartTime"].map((field) =>
+      forbidden(
+        implies(`has(self.${field}) && has(self.nodeToNodeMeshEnabled)`, "self.nodeToNodeMeshEnabled"),
+        `${field} must be absent where nodeToNodeMeshEnabled is false`,
+      ),
+    ),
+    invalid(
+      implies(filled("self.communities"), `(${filled("self.prefixAdvertisements")})`),
+      "communities must be used: prefixAdvertisements is missing",
     ),
   ],
 };

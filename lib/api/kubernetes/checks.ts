@@ -24,14 +24,15 @@ export interface LabelSelector {
 export const labelSelector = (doc: string): s.Schema<LabelSelector> =>
   s.object(
     {
-      matchLabels: s.optional(s.map(s.string(), { labels: true })),
+      matchLabels: s.optional(s.map(s.string(), { doc: "Labels with these values.", labels: true })),
       matchExpressions: s.optional(
         s.array(
           s.object({
-            key: s.string({ minLength: 1 }),
-            operator: s.oneOf(["In", "NotIn", "Exists", "DoesNotExist"]),
-            values: s.optional(s.array(s.string())),
+            key: s.string({ doc: "The label.", minLength: 1 }),
+            operator: s.oneOf(["In", "NotIn", "Exists", "DoesNotExist"], { doc: "What must hold of it." }),
+            values: s.optional(s.array(s.string(), { doc: "The values of In and NotIn." })),
           }),
+          { doc: "What must hold of labels, all of it." },
         ),
       ),
     },

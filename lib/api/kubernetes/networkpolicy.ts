@@ -32,32 +32,47 @@ const rule = (peers: "from" | "to") => {
   const peer = s.object({
     podSelector: s.optional(labelSelector("Pods, of the namespaces selected, or else of the policy's.")),
     namespaceSelector: s.optional(labelSelector("Namespaces, whose pods are meant.")),
-    ipBlock: s.optional(s.object({ cidr: s.string({ minLength: 1 }), except: s.optional(s.array(s.string())) })),
+    ipBlock: s.optional(
+      s.object(
+        {
+          cidr: s.string({ doc: "Addresses in this network,", minLength: 1 }),
+          except: s.optional(s.array(s.string(), { doc: "but in none of these." })),
+        },
+        { doc: "Addresses, whoever has them." },
+      ),
+    ),
   });
   return s.object({
     ports: s.optional(
       s.array(
         s.object({
-          protocol: s.optional(s.oneOf(PROTOCOLS)),
-          port: s.optional(s.intOrString("port-or-name")),
-          endPort: s.optional(s.integer({ min: 1, max: 65535 })),
+          protocol: s.optional(s.oneOf(PROTOCOLS, { doc: "The protocol; absent: TCP." })),
+          port: s.optional(s.intOrString("port-or-name", { doc: "The port, or its name; absent: all." })),
+          endPort: s.optional(
+            s.integer({ doc: "The last port of the range that begins with port.", min: 1, max: 65535 }),
+          ),
         }),
+        { doc: "Any of these ports; absent or empty: all." },
       ),
     ),
-    [peers]: s.optional(s.array(peer)),
+    [peers]: s.optional(s.array(peer, { doc: "Any of these peers; absent or empty: all." })),
   });
 };
 
-const spec = partOf<KubernetesNetworkPolicySpec>(() =>
-  s.optional(
-    s.object({
-      podSelector: s.optional(labelSelector("The pods that the policy is about.")),
-      policyTypes: s.optional(s.array(s.oneOf(["Ingress", "Egress"]), { maxItems: 2 })),
-      ingress: s.optional(s.array(rule("from"))),
-      egress: s.optional(s.array(rule("to"))),
+/** The fields of a NetworkPolicy of Kubernetes, as far as they are checked; made anew for each kind. */
+export const networkPolicyFields = () => ({
+  podSelector: s.optional(labelSelector("The pods that the policy is about.")),
+  policyTypes: s.optional(
+    s.array(s.oneOf(["Ingress", "Egress"]), {
+      doc: "The directions that the policy is about. Absent: Ingress, and Egress where there is egress.",
+      maxItems: 2,
     }),
   ),
-);
+  ingress: s.optional(s.array(rule("from"), { doc: "What may reach the pods; nothing where no rule matches." })),
+  egress: s.optional(s.array(rule("to"), { doc: "What the pods may reach; nothing where no rule matches." })),
+});
+
+const spec = partOf<KubernetesNetworkPolicySpec>(() => s.optional(s.object(networkPolicyFields())));
 
 /** What may reach the pods of a namespace, and what they may reach; Kubernetes' own. */
 export const KubernetesNetworkPolicy: Kind<KubernetesNetworkPolicy> = {
@@ -71,13 +86,7 @@ export const KubernetesNetworkPolicy: Kind<KubernetesNetworkPolicy> = {
   get spec() {
     return spec();
   },
-  check({ spec = {} }) {
-    return [
-      ...checkLabelSelector(spec.podSelector, "spec.podSelector"),
-      ...(spec.ingress ?? []).flatMap((one, i) => checkRule(one, one.from, `spec.ingress[${i}]`, "from")),
-      ...(spec.egress ?? []).flatMap((one, i) => checkRule(one, one.to, `spec.egress[${i}]`, "to")),
-    ];
-  },
+  check: ({ spec = {} }) => checkNetworkPolicySpec(spec),
   get columns(): Columns<KubernetesNetworkPolicy> {
     return [
       { title: "NAME", value: ({ metadata }) => metadata.name },
@@ -85,6 +94,15 @@ export const KubernetesNetworkPolicy: Kind<KubernetesNetworkPolicy> = {
     ];
   },
 };
+
+/** What the schema of the fields cannot say. */
+export function checkNetworkPolicySpec(spec: KubernetesNetworkPolicySpec): s.Problem[] {
+  return [
+    ...checkLabelSelector(spec.podSelector, "spec.podSelector"),
+    ...(spec.ingress ?? []).flatMap((one, i) => checkRule(one, one.from, `spec.ingress[${i}]`, "from")),
+    ...(spec.egress ?? []).flatMap((one, i) => checkRule(one, one.to, `spec.egress[${i}]`, "to")),
+  ];
+}
 
 function checkRule(
   { ports = [] }: { readonly ports?: readonly Port[] },

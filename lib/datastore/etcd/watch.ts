@@ -1,6 +1,6 @@
+import { pause } from "../../wait/index.ts";
 import { DatastoreError } from "../errors.ts";
 import { Gap, type Range, type StoreEvent } from "../store.ts";
-import { pause } from "../wait.ts";
 import { etcdError, GatewayError } from "./errors.ts";
 import type { Transport } from "./transport.ts";
 import { eventsOf, rangeFields, revisionOf, type WatchMessage } from "./wire.ts";

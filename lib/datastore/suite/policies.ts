@@ -1,7 +1,14 @@
 import { describe, expect, test } from "vitest";
+import { BGPConfiguration } from "../../api/bgpconfiguration.ts";
+import { FelixConfiguration } from "../../api/felixconfiguration.ts";
 import { GlobalNetworkPolicy } from "../../api/globalnetworkpolicy.ts";
+import { HostEndpoint } from "../../api/hostendpoint.ts";
+import type { Kind } from "../../api/kind.ts";
 import { API_VERSION } from "../../api/meta.ts";
 import { NetworkPolicy } from "../../api/networkpolicy.ts";
+import { StagedGlobalNetworkPolicy } from "../../api/stagedglobalnetworkpolicy.ts";
+import { StagedKubernetesNetworkPolicy } from "../../api/stagedkubernetesnetworkpolicy.ts";
+import { StagedNetworkPolicy } from "../../api/stagednetworkpolicy.ts";
 import { builtInTiers, Tier } from "../../api/tier.ts";
 import { ensureInitialized } from "../initialise.ts";
 import { type Context, codeOf } from "./support.ts";
@@ -49,6 +56,80 @@ export function policyTests(on: Context): void {
         message: "GlobalNetworkPolicy web: spec.applyOnForward: must be true in a policy with preDNAT",
       });
     });
+
+    /** What a kind is given, and what it has when it was stored. */
+    const others: readonly (readonly [Kind, object, object])[] = [
+      [
+        StagedNetworkPolicy as never,
+        { ingress: [{ action: "Deny" }] },
+        { stagedAction: "Set", tier: "default", types: ["Ingress"] },
+      ],
+      [
+        StagedGlobalNetworkPolicy as never,
+        { stagedAction: "Learn", egress: [{ action: "Allow" }] },
+        { stagedAction: "Learn", types: ["Egress"] },
+      ],
+      [
+        StagedKubernetesNetworkPolicy as never,
+        { podSelector: { matchLabels: { app: "web" } }, ingress: [{ from: [{ podSelector: {} }] }] },
+        { stagedAction: "Set", ingress: [{ from: [{ podSelector: {} }] }] },
+      ],
+      [
+        HostEndpoint as never,
+        { node: "n1", interfaceName: "*", ports: [{ name: "web", protocol: "TCP", port: 80 }] },
+        { node: "n1", ports: [{ name: "web", protocol: "TCP", port: 80 }] },
+      ],
+      [
+        BGPConfiguration as never,
+        { bindMode: "NodeIP", prefixAdvertisements: [{ cidr: "10.0.0.0/8", communities: ["65000:1"] }] },
+        {
+          bindMode: "NodeIP",
+          prefixAdvertisements: [{ cidr: "10.0.0.0/8", communities: ["65000:1"] }],
+          serviceLoadBalancerAggregation: "Enabled",
+        },
+      ],
+      [
+        FelixConfiguration as never,
+        {
+          chainInsertMode: "append",
+          failsafeInboundHostPorts: [],
+          natPortRange: "1:5",
+          ipipMTU: 0,
+          healthEnabled: false,
+        },
+        {
+          chainInsertMode: "append",
+          failsafeInboundHostPorts: [],
+          natPortRange: "1:5",
+          ipipMTU: 0,
+          healthEnabled: false,
+        },
+      ],
+    ];
+
+    test.each(others.map(([kind, spec, stored]) => ({ kind, name: kind.kind, spec, stored })))(
+      "a $name is written, read, changed and deleted",
+      async ({ kind, spec, stored }) => {
+        await on.clear();
+        const ref = { name: "web", ...(kind.namespaced ? { namespace: "prod" } : {}) };
+        const created = await on.client.create(kind, {
+          apiVersion: API_VERSION,
+          kind: kind.kind,
+          metadata: { ...ref },
+          spec: structuredClone(spec),
+        });
+        expect(created.spec).toMatchObject(stored);
+        expect(await on.client.get(kind, ref)).toEqual(created);
+        expect((await on.client.list(kind)).items).toEqual([created]);
+        const updated = await on.client.update(kind, {
+          ...created,
+          metadata: { ...created.metadata, annotations: { a: "b" } },
+        });
+        expect(updated).toMatchObject({ metadata: { annotations: { a: "b" } }, spec: created.spec as object });
+        expect(await on.client.delete(kind, ref)).toEqual(updated);
+        expect(await on.client.get(kind, ref)).toBeUndefined();
+      },
+    );
 
     test("the built-in tiers can be neither changed nor deleted", async () => {
       await on.clear();

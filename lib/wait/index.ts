@@ -1,3 +1,5 @@
+/** Waiting that can be given up: for everybody who retries, polls or paces. */
+
 /** Resolves after `milliseconds`, or at once when the signal aborts. */
 export function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -1,0 +1,278 @@
+import type { Client } from "../datastore/index.ts";
+import { tryParseAddress } from "../ip/index.ts";
+import { flushConntrack, openNetfilter } from "../netlink/netfilter/index.ts";
+import {
+  applySysctls,
+  type HostInterface,
+  nodeSysctls,
+  openInterfaces,
+  openWorkloadRoutes,
+  openWorkloadSysctls,
+} from "../routes/index.ts";
+import type { Logger } from "../telemetry/index.ts";
+import { createCalc } from "./calc/index.ts";
+import {
+  type AgentConfig,
+  type ConfigInputs,
+  describeConfigProblem,
+  needsRestart,
+  type ResolvedConfig,
+} from "./config/index.ts";
+import { watchConfig } from "./config-watch.ts";
+import { openDataplane, removeLeftovers } from "./dataplanes.ts";
+import { type EndpointRoutes, Enforcer } from "./enforcer.ts";
+import { hasIpv6, hostFacts } from "./host-facts.ts";
+import { watchInputs } from "./intake/index.ts";
+import { chooseMode, type ModeFacts } from "./mode.ts";
+import { openReport, type Report } from "./report.ts";
+import { createProgrammer, type InterfaceState, Program, type Programs } from "./rules/index.ts";
+import { routeSettings, rulesConfig } from "./settings.ts";
+import { openStatusFiles } from "./status-files.ts";
+
+/** Exit status of an agent that wants to be started again: its configuration changed. */
+export const EXIT_RESTART = 129;
+const EXIT_FATAL = 1;
+
+/** How often kube-proxy's mode is looked at, in milliseconds. */
+const MODE_CHECK_MS = 30_000;
+/** How often the folder of status files is compared, as upstream does; in milliseconds. */
+const STATUS_CHECK_MS = 10_000;
+
+export interface AgentOptions {
+  readonly client: Client;
+  /** What the configuration is made of beside the datastore. */
+  readonly local: Omit<ConfigInputs, "resources">;
+  readonly nodeName: string;
+  /** What is known of the configuration before the datastore is read: health and metrics are served by it meanwhile. */
+  readonly config: AgentConfig;
+  readonly log: Logger;
+  /** Ends the agent. What the kernel enforces stays. */
+  readonly signal: AbortSignal;
+}
+
+/** Runs the agent of one node, in the network namespace of the process, until it has to end; answers the exit status. */
+export async function runAgent(options: AgentOptions): Promise<number> {
+  const { client, local, nodeName, log } = options;
+  const stop = new AbortController();
+  const ended = Promise.withResolvers<number>();
+  const end = (status: number): void => {
+    ended.resolve(status);
+    stop.abort();
+  };
+  if (options.signal.aborted) return 0;
+  options.signal.addEventListener("abort", () => end(0), { once: true });
+
+  let report = openReport(options.config, log);
+  try {
+    let current: AgentConfig | undefined;
+    const resolved = await watchConfig({
+      client,
+      local,
+      nodeName,
+      signal: stop.signal,
+      onTrouble: (why) => report.trouble("configuration", why),
+      onChange: (next) => {
+        if (!current) return;
+        if (!isUsable(next, log)) {
+          report.trouble("configuration", "what the datastore says now cannot be used; see the log");
+          return;
+        }
+        report.trouble("configuration", undefined);
+        const changed = needsRestart(current, next.config);
+        if (changed.length === 0) return;
+        log.info("the configuration changed; a new start applies it", { parameters: changed.join(", ") });
+        end(EXIT_RESTART);
+      },
+    });
+    if (!resolved) return await ended.promise;
+    if (!isUsable(resolved, log)) return EXIT_FATAL;
+    current = resolved.config;
+    if (needsRestart(options.config, current).length > 0) {
+      report.close();
+      report = openReport(current, log);
+    }
+    await using agent = await startAgent(options, current, report, stop.signal, end);
+    void agent;
+    return await ended.promise;
+  } finally {
+    stop.abort();
+    report.close();
+  }
+}
+
+/** Logs what is wrong with a configuration; whether it may be enforced by all the same. */
+function isUsable({ problems }: ResolvedConfig, log: Logger): boolean {
+  for (const problem of problems) {
+    log[problem.fatal ? "error" : "warning"](describeConfigProblem(problem));
+  }
+  return !problems.some(({ fatal }) => fatal);
+}
+
+async function startAgent(
+  { client, nodeName, log }: AgentOptions,
+  config: AgentConfig,
+  report: Report,
+  signal: AbortSignal,
+  end: (status: number) => void,
+): Promise<AsyncDisposable> {
+  const ipv6 = config.Ipv6Support && hasIpv6();
+  const fatal = (what: string) => (error: Error) => {
+    log.error(what, { error: error.message });
+    end(EXIT_FATAL);
+  };
+  const interfaces = openInterfaces({ onError: fatal("the node's interfaces can no longer be followed") });
+  const facts = hostFacts(interfaces);
+  const { mode, reason } = await chooseMode(modeSettings(config), facts);
+  log.info("policy is enforced by", { dataplane: mode, reason, node: nodeName, ipv6 });
+
+  const programs: Programs = { v4: new Program(4), ...(ipv6 ? { v6: new Program(6) } : {}) };
+  const programmer = createProgrammer(rulesConfig(config, mode, facts.ipvsInterface()), programs);
+  const dataplane = await openDataplane(mode, config, programs, log);
+  const netfilter = openNetfilter();
+  const forget = (addresses: readonly string[]): void => {
+    flushConntrack(
+      netfilter,
+      addresses.flatMap((address) => tryParseAddress(address) ?? []),
+    );
+  };
+
+  const { changed, failed } = applySysctls(nodeSysctls({ forwarding: config.IPForwarding === "Enabled", ipv6 }));
+  if (changed.length > 0) log.info("set on the node", { sysctls: changed.join(", ") });
+  for (const error of failed) log.error("cannot set on the node", { error: error.message });
+  const sysctls = openWorkloadSysctls({
+    interfaces,
+    ipv6,
+    onApplied: (name, applied) => {
+      for (const error of applied.failed)
+        log.warning("cannot set for an interface", { interface: name, error: error.message });
+    },
+  });
+  const routes = openWorkloadRoutes({
+    ...routeSettings(config),
+    interfaces,
+    ipv6,
+    flush: (addresses) => void flushConntrack(netfilter, addresses),
+    onApplied: ({ added, deleted }) =>
+      log.info("routes were put right", { added: added.join(", "), deleted: deleted.join(", ") }),
+    onError: (error, isFatal) => {
+      if (isFatal) fatal("routes can no longer be followed")(error);
+      else log.error("routes", { error: error.message });
+    },
+  });
+  const endpointRoutes: EndpointRoutes = {
+    set: ({ interfaceName, ipv4Nets, ipv6Nets, allowSpoofedSourcePrefixes }) => {
+      const spoofing = config.WorkloadSourceSpoofing === "Any" && allowSpoofedSourcePrefixes.length > 0;
+      sysctls.set(interfaceName, { spoofing });
+      if (!config.RouteSyncDisabled) routes.set(interfaceName, { cidrs: [...ipv4Nets, ...ipv6Nets] });
+    },
+    remove: (interfaceName) => {
+      sysctls.remove(interfaceName);
+      routes.remove(interfaceName);
+    },
+    apply: () => (config.RouteSyncDisabled ? [] : routes.apply().failed),
+  };
+
+  const calc = createCalc({
+    nodeName,
+    onProblem: (what, why) => log.warning("a resource is not enforced as it reads", { resource: what, why }),
+  });
+  const statusFiles = openStatusFiles(`${config.EndpointStatusPathPrefix}/endpoint-status`);
+  let isFirst = true;
+  const enforcer = new Enforcer({
+    calc,
+    programmer,
+    dataplane,
+    routes: endpointRoutes,
+    statusFiles,
+    flushConntrack: forget,
+    log,
+    onRound: (round) => {
+      report.onRound(round);
+      if (!isFirst || round.error) return;
+      isFirst = false;
+      log.info("policy is in force", { ...dataplane.counts, commands: round.applied?.commands });
+      void removeLeftovers(mode, ipv6, log);
+    },
+  });
+
+  const tell = (host: HostInterface): void => enforcer.onInterface(host.name, stateOf(host));
+  interfaces.onChange((change) => {
+    if (change.event === "removed") enforcer.onInterface(change.interface.name, undefined);
+    else if (change.event !== "resync") tell(change.interface);
+  });
+  for (const host of interfaces.all) tell(host);
+
+  const watch = watchInputs({
+    client,
+    signal,
+    sink: (input) => {
+      report.onInput(input.kind, input.kind === "Policy" ? input.policy === undefined : input.resource === undefined);
+      return enforcer.sink(input);
+    },
+    onProblem: (what, problems) =>
+      log.warning("a resource cannot be (wholly) understood", { resource: what, problems: problems.join("; ") }),
+    onInSync: () => {
+      log.info("in sync with the datastore", { datastore: client.name });
+      enforcer.inSync();
+    },
+    onTrouble: (kind, why) => report.trouble(kind, why),
+  });
+  watch.done.catch(fatal("the datastore can no longer be followed"));
+  report.watch({ calc, enforcer, dataplane, missing: () => watch.missing });
+
+  const timers = [
+    every(config.RouteRefreshInterval, () => routes.recheck(), enforcer),
+    every(config.InterfaceRefreshInterval, () => sysctls.recheck(), enforcer),
+    every(tableRefresh(config, mode), () => dataplane.recheck(), enforcer),
+    every(STATUS_CHECK_MS, () => statusFiles.recheck(), enforcer),
+    every(MODE_CHECK_MS, () => void checkMode(config, mode, facts, log, end)),
+  ];
+  return {
+    async [Symbol.asyncDispose]() {
+      for (const timer of timers) clearInterval(timer);
+      await enforcer.close();
+      await dataplane.close();
+      routes.close();
+      sysctls.close();
+      interfaces.close();
+      netfilter.close();
+    },
+  };
+}
+
+const stateOf = ({ up, addresses }: HostInterface): InterfaceState => ({ up, addresses: [...addresses] });
+
+const modeSettings = ({ NFTablesMode, IptablesBackend }: AgentConfig) => ({
+  nftablesMode: NFTablesMode || "Auto",
+  iptablesBackend: IptablesBackend || "auto",
+});
+
+const tableRefresh = (config: AgentConfig, mode: string): number =>
+  mode === "nftables" ? config.NftablesRefreshInterval : config.IptablesRefreshInterval;
+
+/** Runs at an interval in milliseconds (0: never), and then looks whether there is something to do. */
+function every(interval: number, run: () => void, enforcer?: Enforcer): ReturnType<typeof setInterval> | undefined {
+  if (interval === 0) return undefined;
+  return setInterval(() => {
+    run();
+    enforcer?.wake();
+  }, interval);
+}
+
+/** kube-proxy may have changed its mode, and another dataplane be right: that takes a new start. */
+async function checkMode(
+  config: AgentConfig,
+  inUse: string,
+  facts: ModeFacts,
+  log: Logger,
+  end: (status: number) => void,
+): Promise<void> {
+  try {
+    const { mode, reason } = await chooseMode(modeSettings(config), facts);
+    if (mode === inUse) return;
+    log.info("another dataplane is right now; a new start changes to it", { dataplane: mode, reason });
+    end(EXIT_RESTART);
+  } catch (error) {
+    log.warning("cannot tell which dataplane is right", { error: (error as Error).message });
+  }
+}

@@ -1,0 +1,123 @@
+import { ClusterInformation } from "../api/clusterinformation.ts";
+import { FelixConfiguration } from "../api/felixconfiguration.ts";
+import type { Kind } from "../api/kind.ts";
+import type { Resource } from "../api/meta.ts";
+import { Node } from "../api/node.ts";
+import { type Client, DatastoreError } from "../datastore/index.ts";
+import { pause } from "../wait/index.ts";
+import { type ConfigInputs, chooseConfigurations, type ResolvedConfig, resolveConfig } from "./config/index.ts";
+
+export interface ConfigWatchOptions {
+  readonly client: Client;
+  /** What does not come from the datastore. */
+  readonly local: Omit<ConfigInputs, "resources">;
+  readonly nodeName: string;
+  readonly signal: AbortSignal;
+  /** After the first, for each change of what the datastore says, however little it changes. */
+  readonly onChange: (resolved: ResolvedConfig) => void;
+  /** Why the configuration cannot be read now; undefined: it can. */
+  readonly onTrouble: (why: string | undefined) => void;
+}
+
+const RETRY = { firstMs: 250, mostMs: 10_000 };
+
+/**
+ * The configuration of this node with what the datastore says, now and from now on. Waits for the datastore as long as it takes: nothing can be
+ * enforced without it, and what an earlier agent left in the kernel holds. Answers undefined when the signal is aborted meanwhile.
+ */
+export async function watchConfig(options: ConfigWatchOptions): Promise<ResolvedConfig | undefined> {
+  const state: State = { configurations: new Map(), node: undefined, cluster: undefined };
+  let changed: (() => void) | undefined;
+  const resolve = (): ResolvedConfig => {
+    const labels = state.node ? (state.node.metadata.labels ?? {}) : undefined;
+    const chosen = chooseConfigurations([...state.configurations.values()], { name: options.nodeName, labels });
+    return resolveConfig({
+      ...options.local,
+      resources: {
+        ...chosen,
+        ...(state.node ? { node: state.node } : {}),
+        ...(state.cluster ? { cluster: state.cluster } : {}),
+      },
+    });
+  };
+  const watches = [
+    follow(FelixConfiguration, options, (name, configuration) => {
+      if (configuration) state.configurations.set(name, configuration);
+      else state.configurations.delete(name);
+      changed?.();
+    }),
+    follow(Node, options, (name, node) => {
+      if (name !== options.nodeName) return;
+      state.node = node;
+      changed?.();
+    }),
+    follow(ClusterInformation, options, (name, cluster) => {
+      if (name !== "default") return;
+      state.cluster = cluster;
+      changed?.();
+    }),
+  ];
+  await Promise.all(watches);
+  if (options.signal.aborted) return undefined;
+  options.onTrouble(undefined);
+  let due = false;
+  changed = () => {
+    // Several changes of one moment are one.
+    if (due) return;
+    due = true;
+    setImmediate(() => {
+      due = false;
+      if (!options.signal.aborted) options.onChange(resolve());
+    });
+  };
+  return resolve();
+}
+
+interface State {
+  readonly configurations: Map<string, FelixConfiguration>;
+  node: Node | undefined;
+  cluster: ClusterInformation | undefined;
+}
+
+/** Watches a kind for good; resolves once everything that was there has been told. */
+function follow<R extends Resource>(
+  kind: Kind<R>,
+  { client, signal, onTrouble }: ConfigWatchOptions,
+  tell: (name: string, resource: R | undefined) => void,
+): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const run = async (): Promise<void> => {
+    const known = new Set<string>();
+    for (let wait = RETRY.firstMs; !signal.aborted; wait = Math.min(wait * 2, RETRY.mostMs)) {
+      try {
+        // After a break everything is told again; what is not, is gone.
+        const missing = new Set(known);
+        for await (const event of client.watch(kind, { signal })) {
+          if (event.type === "synced") {
+            for (const name of missing) {
+              known.delete(name);
+              tell(name, undefined);
+            }
+            missing.clear();
+            wait = RETRY.firstMs;
+            resolve();
+          } else if (event.type === "deleted") {
+            known.delete(event.resource.metadata.name);
+            tell(event.resource.metadata.name, undefined);
+          } else if (event.type !== "invalid") {
+            const { name } = event.resource.metadata;
+            known.add(name);
+            missing.delete(name);
+            tell(name, event.resource);
+          }
+        }
+      } catch (error) {
+        if (!(error instanceof DatastoreError)) throw error;
+        onTrouble(`${kind.plural}: ${error.message}`);
+      }
+      await pause(wait, signal);
+    }
+  };
+  void run().finally(resolve);
+  return promise;
+}

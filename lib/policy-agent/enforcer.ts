@@ -1,0 +1,266 @@
+import type { Logger } from "../telemetry/index.ts";
+import type { Calc, Input, LocalWorkload, Message } from "./calc/index.ts";
+import type { Applied, Dataplane, InterfaceState, Programmer } from "./rules/index.ts";
+import { Slices } from "./slices.ts";
+import type { StatusFiles } from "./status-files.ts";
+
+/** What has a say in where packets to workloads go. */
+export interface EndpointRoutes {
+  set(workload: LocalWorkload): void;
+  remove(interfaceName: string): void;
+  /** Only differences. Answers what could not be done; all else was. */
+  apply(): readonly Error[];
+}
+
+export interface EnforcerParts {
+  readonly calc: Calc;
+  readonly programmer: Programmer;
+  readonly dataplane: Dataplane;
+  readonly routes: EndpointRoutes;
+  readonly statusFiles: StatusFiles;
+  /** Ends the connections of addresses that a local workload has lost: what was allowed to it is not to the next owner. */
+  readonly flushConntrack: (addresses: readonly string[]) => void | Promise<void>;
+  readonly log: Logger;
+  /** After each round, for metrics and health. */
+  readonly onRound?: (round: Round) => void;
+  readonly retry?: { readonly firstMs: number; readonly mostMs: number };
+}
+
+/** One pass from the calculation to the kernel. */
+export interface Round {
+  /** Messages of the calculation. */
+  readonly messages: number;
+  readonly calculationMs: number;
+  readonly applyMs: number;
+  readonly applied?: Applied;
+  readonly error?: Error;
+}
+
+const RETRY = { firstMs: 100, mostMs: 5_000 };
+/** Up to so many new endpoints at once go before everything else; more are bulk work themselves (a start, a burst). */
+const FIRST_IN_LINE = 8;
+
+/**
+ * From inputs to the kernel, over and over: takes inputs in as they come, and while there is something new runs one round after the other
+ * (flush the calculation, complete the programs, apply). What comes in during a round waits in the calculation, where
+ * changes of one thing become one: a slow kernel makes rounds larger, not the queue longer. Endpoints that are new to this node get a
+ * round of their own before anything else.
+ *
+ * Nothing touches the kernel before {@link inSync}, and a round that fails is tried again with what came since; meanwhile
+ * the kernel enforces the last state that it took.
+ */
+export class Enforcer {
+  readonly #parts: EnforcerParts;
+  readonly #slices = new Slices();
+  readonly #workloads = new Map<string, LocalWorkload>();
+  readonly #interfaces = new Map<string, InterfaceState>();
+  readonly #released = new Set<string>();
+  #inSync = false;
+  #due = false;
+  #closed = false;
+  #failures = 0;
+  #running: Promise<void> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #lastError: Error | undefined;
+  #rounds = 0;
+
+  constructor(parts: EnforcerParts) {
+    this.#parts = parts;
+    parts.dataplane.onDrift((what) => {
+      parts.log.warning("somebody else changed what is enforced; it is put right", { what });
+      this.wake();
+    });
+  }
+
+  /** Rounds that ended well. */
+  get rounds(): number {
+    return this.#rounds;
+  }
+  /** Of the last round, when it failed. */
+  get lastError(): Error | undefined {
+    return this.#lastError;
+  }
+  /** Rounds that failed since the last one that did not. */
+  get failures(): number {
+    return this.#failures;
+  }
+  get workloads(): ReadonlyMap<string, LocalWorkload> {
+    return this.#workloads;
+  }
+
+  /** Takes one input in. What it answers, when it does, is to be waited for before the next. */
+  sink(input: Input): Promise<void> | undefined {
+    this.#parts.calc.update(input);
+    this.wake();
+    return this.#slices.pause();
+  }
+
+  /** All there was at the beginning has come in: from now on the kernel is made so. */
+  inSync(): void {
+    this.#inSync = true;
+    this.#parts.calc.inSync();
+    this.wake();
+  }
+
+  /** An interface of the host appeared, changed or went away. */
+  onInterface(name: string, state: InterfaceState | undefined): void {
+    if (state) this.#interfaces.set(name, state);
+    else this.#interfaces.delete(name);
+    this.#parts.programmer.onInterface(name, state);
+    this.wake();
+  }
+
+  /** There may be something to do. */
+  wake(): void {
+    this.#due = true;
+    if (!this.#inSync || this.#closed || this.#running || this.#retry) return;
+    // A turn of the event loop gathers what came in together.
+    this.#running = new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.#run());
+  }
+
+  /** Waits for the round that is under way, and begins no more. The kernel goes on enforcing. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (this.#due && !this.#closed) {
+        this.#due = false;
+        if (!(await this.#round())) break;
+      }
+    } finally {
+      this.#running = undefined;
+      if (this.#due && !this.#closed && !this.#retry) this.wake();
+    }
+  }
+
+  /** Whether it ended well; when not, the next is planned. */
+  async #round(): Promise<boolean> {
+    const { log, onRound } = this.#parts;
+    const began = performance.now();
+    this.#slices.begin();
+    const messages = await this.#calculate();
+    const calculated = performance.now();
+    const times = () => ({ messages, calculationMs: calculated - began, applyMs: performance.now() - calculated });
+    try {
+      const applied = await this.#apply();
+      this.#failures = 0;
+      this.#lastError = undefined;
+      this.#rounds++;
+      for (const what of applied.repaired) log.warning("put right", { what });
+      onRound?.({ ...times(), applied });
+      return true;
+    } catch (error) {
+      this.#plan(error as Error);
+      onRound?.({ ...times(), error: error as Error });
+      return false;
+    }
+  }
+
+  #plan(error: Error): void {
+    const { log, retry = RETRY } = this.#parts;
+    this.#failures++;
+    this.#lastError = error;
+    this.#due = true;
+    const wait = Math.min(retry.firstMs * 2 ** Math.min(this.#failures - 1, 20), retry.mostMs);
+    log.error("what should be enforced could not be (wholly) put into force; the last state stays", {
+      error: error.message,
+      "again in ms": wait,
+    });
+    this.#retry = setTimeout(() => {
+      this.#retry = undefined;
+      this.wake();
+    }, wait);
+  }
+
+  /** Answers the number of messages. */
+  async #calculate(): Promise<number> {
+    const { calc } = this.#parts;
+    let messages = 0;
+    const take = (message: Message): void => {
+      messages++;
+      this.#onMessage(message);
+    };
+    const first = this.#rounds > 0 && calc.newWorkloads.length <= FIRST_IN_LINE ? [...calc.newWorkloads] : [];
+    for (const id of first) await this.#inSlices(calc.flushing(take, { first: id }));
+    if (first.length > 0) this.#due = true;
+    else await this.#inSlices(calc.flushing(take));
+    return messages;
+  }
+
+  async #inSlices(steps: Generator<void, void, undefined>): Promise<void> {
+    for (const _ of steps) {
+      const pause = this.#slices.pause();
+      if (pause) await pause;
+    }
+  }
+
+  #onMessage(message: Message): void {
+    this.#parts.programmer.onMessage(message);
+    if (message.type === "workload") this.#setWorkload(message.workload);
+    else if (message.type === "workload-removed") this.#removeWorkload(workloadKey(message.id));
+  }
+
+  #setWorkload(workload: LocalWorkload): void {
+    const key = workloadKey(workload.id);
+    const before = this.#workloads.get(key);
+    this.#workloads.set(key, workload);
+    if (before) this.#release(before, workload);
+    if (before && before.interfaceName !== workload.interfaceName) this.#dropRoutes(before.interfaceName);
+    this.#parts.routes.set(workload);
+  }
+
+  #removeWorkload(key: string): void {
+    const workload = this.#workloads.get(key);
+    if (!workload) return;
+    this.#workloads.delete(key);
+    this.#release(workload);
+    this.#dropRoutes(workload.interfaceName);
+  }
+
+  /** Notes the addresses that a workload has lost, also to another: connections are the workload's, not the address's. */
+  #release(before: LocalWorkload, after?: LocalWorkload): void {
+    const kept = new Set(after ? [...after.ipv4Nets, ...after.ipv6Nets] : []);
+    for (const net of [...before.ipv4Nets, ...before.ipv6Nets]) {
+      if (!kept.has(net)) this.#released.add(net.split("/", 1)[0]!);
+    }
+  }
+
+  /** Another workload may have taken the interface over meanwhile: its name is made of the pod's. */
+  #dropRoutes(interfaceName: string): void {
+    for (const other of this.#workloads.values()) {
+      if (other.interfaceName !== interfaceName) continue;
+      this.#parts.routes.set(other);
+      return;
+    }
+    this.#parts.routes.remove(interfaceName);
+  }
+
+  async #apply(): Promise<Applied> {
+    const { programmer, dataplane, routes, statusFiles, flushConntrack } = this.#parts;
+    programmer.complete();
+    // What the round makes true, as of now: what comes in while the kernel is written to is for the next.
+    const inForce = [...this.#workloads].flatMap(([key, workload]) =>
+      programmer.programmed.has(key) && this.#interfaces.get(workload.interfaceName)?.up ? [workload] : [],
+    );
+    const released = [...this.#released];
+    // A route to a workload whose policy is not there yet leads into a drop.
+    const unrouted = routes.apply();
+    const applied = await dataplane.apply();
+    if (released.length > 0) {
+      await flushConntrack(released);
+      for (const address of released) this.#released.delete(address);
+    }
+    await statusFiles.write(inForce);
+    if (unrouted.length > 0) throw new AggregateError(unrouted, unrouted.map(({ message }) => message).join("; "));
+    return applied;
+  }
+}
+
+/** One text for one workload: `k8s/prod/web-0/eth0`. */
+export function workloadKey({ orchestrator, workload, endpoint }: LocalWorkload["id"]): string {
+  return `${orchestrator}/${workload}/${endpoint}`;
+}

@@ -1,0 +1,92 @@
+/** Which back end the rest of the machine uses, found as kubelet's users are told to (kubernetes-sigs/iptables-wrappers). */
+import { readFileSync } from "node:fs";
+import { inNamespace, type Namespace } from "../../sys/index.ts";
+import { type Logger, silentLogger } from "../../telemetry/index.ts";
+import type { IpVersion } from "../rules/index.ts";
+import { type Backend, DEFAULTS } from "./options.ts";
+import { hasTool, iptablesTool, makeTools } from "./run.ts";
+
+export interface DetectOptions {
+  /** IptablesBackend: `Auto` when absent. */
+  readonly specified?: "Legacy" | "NFT" | "Auto";
+  readonly namespace?: Namespace;
+  /** The choice and its reason are logged here. */
+  readonly logger?: Logger;
+}
+
+export interface BackendChoice {
+  readonly backend: Backend;
+  /** In words. */
+  readonly reason: string;
+  /** kube-proxy's chains for Services are there: it runs in iptables mode. */
+  readonly kubeProxy: boolean;
+}
+
+/** kubelet makes these so that others can tell (KEP-3178); the older one since 1.17. */
+const HINTS = /^:KUBE-(?:IPTABLES-HINT|KUBELET-CANARY) /m;
+const KUBERNETES = /^:KUBE-/m;
+const KUBE_PROXY = /^:KUBE-SERVICES /m;
+
+/** Chooses the back end. Reads only, and loads no kernel module of the legacy back end that is not loaded. */
+export async function detectBackend(options: DetectOptions = {}): Promise<BackendChoice> {
+  const { specified = "Auto", namespace, logger = silentLogger } = options;
+  const tools = makeTools({ timeout: DEFAULTS.toolTimeout, ...(namespace && { namespace }) });
+  const save = async (backend: Backend): Promise<string> => {
+    let all = "";
+    for (const version of [4, 6] as const) {
+      // Where only the plain name is there, it is of one back end, and the other must not be asked by it.
+      if (!hasTool(`${version === 4 ? "iptables" : "ip6tables"}-${backend}-save`)) continue;
+      if (backend === "legacy" && !legacyLoaded(version, namespace)) continue;
+      // All tables that are there: asking for one by its name makes it.
+      all += (await tools.run([iptablesTool(version, backend, "save")])).output;
+    }
+    return all;
+  };
+  const saved = { nft: await save("nft"), legacy: await save("legacy") };
+  const found = choose(saved);
+  const wanted = specified === "Auto" ? undefined : specified === "NFT" ? "nft" : "legacy";
+  const kubeProxy = KUBE_PROXY.test(saved.nft) || KUBE_PROXY.test(saved.legacy);
+  const choice: BackendChoice =
+    wanted === undefined
+      ? { ...found, kubeProxy }
+      : { backend: wanted, reason: `the configuration says ${specified}`, kubeProxy };
+  if (choice.backend !== found.backend) {
+    logger.warning("the iptables back end is not the one that others use", {
+      ...choice,
+      found: found.backend,
+      because: found.reason,
+    });
+  } else logger.info("chose the iptables back end", { ...choice });
+  return choice;
+}
+
+/** By what iptables-save says of both. */
+export function choose(saved: Readonly<Record<Backend, string>>): Omit<BackendChoice, "kubeProxy"> {
+  for (const backend of ["nft", "legacy"] as const) {
+    if (HINTS.test(saved[backend])) return { backend, reason: "kubelet's chains are there" };
+  }
+  const [nft, legacy] = [rules(saved.nft), rules(saved.legacy)];
+  const [kubeNft, kubeLegacy] = [KUBERNETES.test(saved.nft), KUBERNETES.test(saved.legacy)];
+  if (kubeNft !== kubeLegacy)
+    return { backend: kubeNft ? "nft" : "legacy", reason: "the chains of Kubernetes are there" };
+  const reason = `${legacy} rules of legacy, ${nft} of nft`;
+  if (legacy === 0 && nft === 0 && !hasTool("iptables-legacy-restore"))
+    return { backend: "nft", reason: "there is no other" };
+  // Upstream's choice for a tie.
+  return { backend: legacy >= nft ? "legacy" : "nft", reason };
+}
+
+const rules = (saved: string): number => saved.match(/^-/gm)?.length ?? 0;
+
+/** Asking iptables-legacy would load its modules, with hooks that cost every packet; nothing can be there before. */
+function legacyLoaded(version: IpVersion, namespace?: Namespace): boolean {
+  const read = (): boolean => {
+    try {
+      readFileSync(`/proc/thread-self/net/${version === 4 ? "ip_tables_names" : "ip6_tables_names"}`);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  return namespace ? inNamespace(namespace, read) : read();
+}

@@ -1,0 +1,58 @@
+/** How policy is put into the kernel. */
+export type Mode = "nftables" | "iptables-nft" | "iptables-legacy";
+
+/** What the node says of itself. Each is asked for only where the answer can matter. */
+export interface ModeFacts {
+  /** The table `kube-proxy` is there: kube-proxy runs in nftables mode. */
+  kubeProxyTable(): Promise<boolean>;
+  /** `kube-ipvs0` is there: kube-proxy runs in IPVS mode, which needs iptables. */
+  ipvsInterface(): boolean;
+  /** Which back end of iptables kube-proxy's or kubelet's chains are in, or which is to be used anyway, and the reason. */
+  iptables(): Promise<{ readonly backend: "nft" | "legacy"; readonly reason: string; readonly kubeProxy: boolean }>;
+  /** Why nft cannot be used; undefined: it can. */
+  nftMissing(): Promise<string | undefined>;
+}
+
+export interface ModeChoice {
+  readonly mode: Mode;
+  /** For the log, in words. */
+  readonly reason: string;
+}
+
+/**
+ * Which dataplane to use, by NFTablesMode and IptablesBackend. `Auto` follows kube-proxy, because rules of two systems at the same hooks are seen
+ * best by who looks at one; where there is none it is nftables, which changes one thing at a time and shares no lock.
+ */
+export async function chooseMode(
+  settings: {
+    readonly nftablesMode: "Auto" | "Enabled" | "Disabled";
+    readonly iptablesBackend: "auto" | "nft" | "legacy";
+  },
+  facts: ModeFacts,
+): Promise<ModeChoice> {
+  if (settings.nftablesMode === "Enabled") return { mode: "nftables", reason: "NFTablesMode is Enabled" };
+  if (settings.nftablesMode === "Disabled")
+    return iptables(settings.iptablesBackend, facts, "NFTablesMode is Disabled");
+  if (await facts.kubeProxyTable()) return { mode: "nftables", reason: "kube-proxy runs in nftables mode" };
+  if (facts.ipvsInterface()) return iptables(settings.iptablesBackend, facts, "kube-proxy runs in IPVS mode");
+  const found = await facts.iptables();
+  if (found.kubeProxy) {
+    const backend = settings.iptablesBackend === "auto" ? found.backend : settings.iptablesBackend;
+    return { mode: `iptables-${backend}`, reason: `kube-proxy runs in iptables mode: ${found.reason}` };
+  }
+  const missing = await facts.nftMissing();
+  if (missing === undefined) return { mode: "nftables", reason: "no kube-proxy was found" };
+  const backend = settings.iptablesBackend === "auto" ? found.backend : settings.iptablesBackend;
+  return { mode: `iptables-${backend}`, reason: `no kube-proxy was found, and ${missing}` };
+}
+
+async function iptables(wanted: "auto" | "nft" | "legacy", facts: ModeFacts, why: string): Promise<ModeChoice> {
+  if (wanted !== "auto") return { mode: `iptables-${wanted}`, reason: `${why}, IptablesBackend is ${wanted}` };
+  const { backend, reason } = await facts.iptables();
+  return { mode: `iptables-${backend}`, reason: `${why}; ${reason}` };
+}
+
+/** The names of the other two: what they left in the kernel, by an earlier choice, is to be removed once this one enforces. */
+export function otherModes(mode: Mode): Mode[] {
+  return (["nftables", "iptables-nft", "iptables-legacy"] as const).filter((other) => other !== mode);
+}

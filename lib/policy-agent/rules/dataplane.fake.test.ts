@@ -1,0 +1,3 @@
+import { describeDataplane, fakeSubject } from "./testing.ts";
+
+describeDataplane(fakeSubject());

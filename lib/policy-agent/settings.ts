@@ -1,0 +1,61 @@
+import { tryParseAddress } from "../ip/index.ts";
+import type { WorkloadRoutesOptions } from "../routes/index.ts";
+import { type AgentConfig, tableSettings } from "./config/index.ts";
+import type { Mode } from "./mode.ts";
+import { MAX_CHAIN_NAME, type RulesConfig } from "./rules/index.ts";
+
+/** What of the configuration shapes rules, for the dataplane in use. */
+export function rulesConfig(config: AgentConfig, mode: Mode, ipvs: boolean): RulesConfig {
+  const dataplane = mode === "nftables" ? "nftables" : "iptables";
+  const tables = tableSettings(config, dataplane);
+  return {
+    interfacePrefixes: config.InterfacePrefix,
+    maxChainNameLength: MAX_CHAIN_NAME[dataplane],
+    markMask: tables.markMask,
+    filterAllowAction: tables.filterAllowAction,
+    mangleAllowAction: tables.mangleAllowAction,
+    filterDenyAction: tables.filterDenyAction,
+    defaultEndpointToHostAction: config.DefaultEndpointToHostAction,
+    failsafeInboundHostPorts: config.FailsafeInboundHostPorts,
+    failsafeOutboundHostPorts: config.FailsafeOutboundHostPorts,
+    disableConntrackInvalidCheck: config.DisableConntrackInvalidCheck,
+    logPrefix: config.LogPrefix,
+    ...(config.LogActionRateLimit === "" ? {} : { logActionRateLimit: config.LogActionRateLimit }),
+    logActionRateLimitBurst: config.LogActionRateLimitBurst,
+    allowVXLANPacketsFromWorkloads: config.AllowVXLANPacketsFromWorkloads,
+    allowIPIPPacketsFromWorkloads: config.AllowIPIPPacketsFromWorkloads,
+    ...(config.IpInIpEnabled === undefined ? {} : { ipipEnabled: config.IpInIpEnabled }),
+    ...(config.VXLANEnabled === undefined ? {} : { vxlanEnabled: config.VXLANEnabled }),
+    vxlanPort: config.VXLANPort,
+    ...(config.WireguardEnabled ? { wireguardPort: config.WireguardListeningPort } : {}),
+    ...(config.WireguardEnabledV6 ? { wireguardPortV6: config.WireguardListeningPortV6 } : {}),
+    externalNodes: config.ExternalNodesCIDRList,
+    kubeIPVSSupportEnabled: ipvs && dataplane === "iptables",
+    kubeNodePortRanges: config.KubeNodePortRanges,
+    natOutgoingExclusions: config.NATOutgoingExclusions || "IPPoolsOnly",
+    ...(config.NATPortRange === undefined ? {} : { natPortRange: config.NATPortRange }),
+    ...(config.NATOutgoingAddress ? { natOutgoingAddress: config.NATOutgoingAddress } : {}),
+    ...(config.IptablesNATOutgoingInterfaceFilter === ""
+      ? {}
+      : { natOutgoingInterfaceFilter: config.IptablesNATOutgoingInterfaceFilter }),
+    floatingIPs: config.FloatingIPs === "Enabled",
+    // `none` turns it off, as for the others of these.
+    serviceLoopPrevention: config.ServiceLoopPrevention || "Disabled",
+    workloadSourceSpoofing: config.WorkloadSourceSpoofing || "Disabled",
+  };
+}
+
+/** What of it shapes routes. */
+export function routeSettings(
+  config: AgentConfig,
+): Pick<WorkloadRoutesOptions, "prefixes" | "protocol" | "metrics" | "sources" | "removeExternal"> {
+  const v4 = tryParseAddress(config.DeviceRouteSourceAddress ?? "");
+  const v6 = tryParseAddress(config.DeviceRouteSourceAddressIPv6 ?? "");
+  return {
+    prefixes: config.InterfacePrefix,
+    protocol: config.DeviceRouteProtocol,
+    metrics: { v4: config.IPv4NormalRoutePriority, v6: config.IPv6NormalRoutePriority },
+    sources: { ...(v4 ? { v4 } : {}), ...(v6 ? { v6 } : {}) },
+    removeExternal: config.RemoveExternalRoutes,
+  };
+}

@@ -1,0 +1,72 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { LocalWorkload } from "./calc/index.ts";
+import { openStatusFiles } from "./status-files.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = join(mkdtempSync(join(tmpdir(), "status-files-")), "endpoint-status");
+});
+afterEach(() => rmSync(join(folder, ".."), { recursive: true }));
+
+const workload = (name: string, more: Partial<LocalWorkload> = {}): LocalWorkload => ({
+  id: { orchestrator: "k8s", workload: `ns/${name}`, endpoint: "eth0" },
+  interfaceName: `cali${name}`,
+  mac: "",
+  ipv4Nets: ["10.0.0.1/32"],
+  ipv6Nets: [],
+  ipv4Nats: [],
+  ipv6Nats: [],
+  profiles: [],
+  tiers: [],
+  allowSpoofedSourcePrefixes: [],
+  ports: [],
+  annotations: {},
+  ...more,
+});
+
+test("a file a workload, named and written as other Calicos do; what is empty is left out", async () => {
+  await openStatusFiles(folder).write([workload("web", { mac: "aa:bb:cc:dd:ee:ff" })]);
+  expect(readdirSync(folder)).toEqual(["k8s ns%2Fweb eth0"]);
+  expect(readFileSync(join(folder, "k8s ns%2Fweb eth0"), "utf8")).toBe(
+    '{"ifaceName":"caliweb","mac":"aa:bb:cc:dd:ee:ff","ipv4Nets":["10.0.0.1/32"]}',
+  );
+});
+
+test("a file goes with its workload, is left alone while nothing changes, and is replaced when something does", async () => {
+  const files = openStatusFiles(folder);
+  await files.write([workload("a"), workload("b")]);
+  const path = join(folder, "k8s ns%2Fa eth0");
+  const { ino } = statSync(path);
+  await files.write([workload("a")]);
+  expect(readdirSync(folder)).toEqual(["k8s ns%2Fa eth0"]);
+  expect(statSync(path).ino).toBe(ino);
+  await files.write([workload("a", { ipv6Nets: ["fd00::1/128"] })]);
+  expect(JSON.parse(readFileSync(path, "utf8"))).toMatchObject({ ipv6Nets: ["fd00::1/128"] });
+});
+
+test("what a process before this one left is taken over, and what is half written goes", async () => {
+  mkdirSync(folder, { recursive: true });
+  await openStatusFiles(folder).write([workload("a"), workload("old")]);
+  writeFileSync(join(folder, ".k8s ns%2Fa eth0"), "{");
+  const { ino } = statSync(join(folder, "k8s ns%2Fa eth0"));
+  await openStatusFiles(folder).write([workload("a")]);
+  expect(readdirSync(folder)).toEqual(["k8s ns%2Fa eth0"]);
+  expect(statSync(join(folder, "k8s ns%2Fa eth0")).ino).toBe(ino);
+});
+
+test("a file that somebody removed comes back after a recheck", async () => {
+  const files = openStatusFiles(folder);
+  await files.write([workload("a")]);
+  rmSync(join(folder, "k8s ns%2Fa eth0"));
+  files.recheck();
+  await files.write([workload("a")]);
+  expect(readdirSync(folder)).toEqual(["k8s ns%2Fa eth0"]);
+});
+
+test("no workload: the folder is there and empty", async () => {
+  await openStatusFiles(folder).write([]);
+  expect(readdirSync(folder)).toEqual([]);
+});
