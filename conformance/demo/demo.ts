@@ -30,6 +30,7 @@ const NETWORK = {
   policy: { type: "k8s" },
 };
 const DATASTORE = { DATASTORE_TYPE: "sqlite", DATASTORE_FILE: NETWORK.datastore_file };
+const AGENT = { ...DATASTORE, FELIX_HEALTHENABLED: "true" };
 const POOL = `apiVersion: projectcalico.org/v3
 kind: IPPool
 metadata:
@@ -39,13 +40,51 @@ spec:
   blockSize: 28
 `;
 const NAMESPACE = "shop";
-const PODS: readonly (readonly [node: number, name: string])[] = [
-  [0, "web-1"],
-  [0, "web-2"],
-  [1, "cart-1"],
-  [1, "cart-2"],
-  [2, "db-1"],
+const PODS: readonly (readonly [node: number, name: string, app: string])[] = [
+  [0, "web-1", "web"],
+  [0, "web-2", "web"],
+  [1, "cart-1", "cart"],
+  [1, "cart-2", "cart"],
+  [2, "db-1", "db"],
 ];
+/** What the API server of a cluster would have; here `calicoctl apply` puts it into the datastore. */
+const CLUSTER = [
+  `apiVersion: v1
+kind: Namespace
+metadata:
+  name: ${NAMESPACE}
+`,
+  ...PODS.map(
+    ([node, name, app]) => `apiVersion: v1
+kind: Pod
+metadata:
+  name: ${name}
+  namespace: ${NAMESPACE}
+  labels:
+    app: ${app}
+spec:
+  nodeName: node${node + 1}
+  containers:
+    - name: ${app}
+      image: ${app}
+`,
+  ),
+].join("---\n");
+const POLICY = `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: only-the-cart
+  namespace: ${NAMESPACE}
+spec:
+  podSelector:
+    matchLabels:
+      app: db
+  ingress:
+    - from:
+        - podSelector:
+            matchLabels:
+              app: cart
+`;
 
 interface Attached {
   readonly pod: Pod;
@@ -60,6 +99,7 @@ async function demo(lab: Lab): Promise<void> {
   say.command(first.name, "calicoctl create -f - <<EOF");
   say.outcome(`${POOL}EOF`);
   say.outcome(await first.run(["calicoctl", "create", "-f", "-"], { env: DATASTORE, stdin: POOL }));
+  await first.run(["calicoctl", "apply", "-f", "-"], { env: DATASTORE, stdin: CLUSTER });
 
   say.part("Pods, attached as a kubelet's runtime does it: the plugin is executed, the configuration is its input");
   const attached: Attached[] = [];
@@ -91,6 +131,8 @@ async function demo(lab: Lab): Promise<void> {
     await ping(attached[from]!, attached[to]!);
   }
 
+  await policyAct(lab, attached);
+
   say.part("Pods leave");
   for (const { pod } of attached) {
     await pod.del(NETWORK, { args: kubeletArgs(pod) });
@@ -99,6 +141,54 @@ async function demo(lab: Lab): Promise<void> {
 
   say.part("Nothing is left");
   await proveNothingLeft(lab, attached);
+}
+
+/** The second act: the agent on every node, a policy, what it does, and why. */
+async function policyAct(lab: Lab, attached: readonly Attached[]): Promise<void> {
+  const first = lab.nodes[0]!;
+  const [web, , cart, , db] = attached as readonly [Attached, Attached, Attached, Attached, Attached];
+  say.part("The agent starts on every node");
+  say.command("each node", "calico-node");
+  for (const node of lab.nodes) node.start(["calico-node"], { env: AGENT, timeout: 600_000 });
+  for (const node of lab.nodes) {
+    await eventually(`the agent of ${node.name} is ready`, async () => {
+      const { status } = await node.exec(["calico-node", "health", "--felix-ready"], { env: AGENT });
+      return status === 0;
+    });
+  }
+  say.good(
+    "every node enforces what the datastore says: so far there is no policy, and pods reach each other as before",
+  );
+  await ping(web, db);
+  await ping(cart, db);
+
+  say.part("A policy isolates the database: only the cart may reach it");
+  say.command(first.name, "calicoctl apply -f - <<EOF");
+  say.outcome(`${POLICY}EOF`);
+  say.outcome(await first.run(["calicoctl", "apply", "-f", "-"], { env: DATASTORE, stdin: POLICY }));
+  await eventually("the policy is in force", async () => !(await answers(web, db)));
+  say.good(`${web.pod.name.padEnd(7)} → ${db.pod.name.padEnd(7)} ${db.address.padEnd(15)} silence`);
+  await ping(cart, db);
+  say.explain("Why?");
+  await command(first, `calicoctl explain ${NAMESPACE}/${web.pod.name} ${NAMESPACE}/${db.pod.name} --protocol ICMP`);
+  await command(first, `calicoctl explain ${NAMESPACE}/${cart.pod.name} ${NAMESPACE}/${db.pod.name} --protocol ICMP`);
+
+  say.part("The policy goes, and the database is open again");
+  await command(first, `calicoctl delete networkpolicies.networking.k8s.io only-the-cart -n ${NAMESPACE}`);
+  await eventually("the policy is gone", () => answers(web, db));
+  await ping(web, db);
+}
+
+async function answers(from: Attached, to: Attached): Promise<boolean> {
+  const { status } = await from.pod.exec(["ping", "-c1", "-W1", to.address]);
+  return status === 0;
+}
+
+/** Asks until it is so, for ten seconds at most. */
+async function eventually(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  for (const deadline = performance.now() + 10_000; !(await isSo()); ) {
+    check(performance.now() < deadline, `it took more than 10 s until ${what}`);
+  }
 }
 
 async function attach(pod: Pod, inFull: boolean): Promise<{ address: string; hostInterface: string }> {
@@ -155,6 +245,13 @@ async function proveNothingLeft(lab: Lab, attached: readonly Attached[]): Promis
   for (const { pod } of attached)
     check(!(await pod.run(["ip", "-brief", "link"])).includes("eth0"), `${pod.name} has eth0`);
   say.good("no eth0 in any pod's namespace");
+  for (const node of lab.nodes) {
+    await eventually(`${node.name} has no rules of pods any more`, async () => {
+      const rules = await node.run(["nft", "list", "table", "ip", "calico"]);
+      return attached.every(({ hostInterface }) => !rules.includes(hostInterface));
+    });
+  }
+  say.good("no rule of a pod in any node's kernel");
   for (const [kind, what] of [
     ["workloadendpoints", "no endpoint in the datastore"],
     ["ipamhandles", "no handle"],

@@ -35,7 +35,7 @@ for (const dataplane of DATAPLANES) {
         checks: Parameters<World["differences"]>[0],
       ): Promise<void> => {
         for (const resource of resources) if (!applied.includes(resource)) applied.push(resource);
-        await world.apply(resources.join("---\n"));
+        if (resources.length > 0) await world.apply(resources.join("---\n"));
         expect(await world.differences(checks)).toEqual([]);
       };
 

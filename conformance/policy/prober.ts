@@ -74,7 +74,9 @@ interface Socket {
 }
 interface Pending {
   readonly probe: Probe;
-  result: ProbeResult | undefined;
+  arrived?: { readonly at: string; readonly packet: Packet };
+  /** The sender heard of it: the target's reset, or that of a rule; which, only its arrival tells. */
+  answered: boolean;
 }
 
 export class Prober {
@@ -111,7 +113,7 @@ export class Prober {
     const pending = new Map<number, Pending>();
     for (const [index, probe] of probes.entries()) {
       const number = this.#number();
-      pending.set(number, { probe, result: undefined });
+      pending.set(number, { probe, answered: false });
       this.#send(number, probe);
       // The receivers' buffers are finite.
       if (index % 64 === 63) this.#drain(pending);
@@ -126,7 +128,7 @@ export class Prober {
       if (performance.now() - last > QUIET) break;
       await Bun.sleep(2);
     }
-    return [...pending.values()].map(({ result }) => result ?? { verdict: "deny" });
+    return [...pending.values()].map(resultOf);
   }
 
   close(): void {
@@ -188,20 +190,16 @@ export class Prober {
     const { about } = packet;
     if (about !== undefined) {
       const asked = this.#find(pending, about);
-      if (asked?.result === undefined && asked?.probe.from === at) asked.result = { verdict: "reject" };
+      if (asked?.probe.from === at) asked.answered = true;
       return;
     }
     const asked = this.#find(pending, packet);
     if (asked !== undefined && isProbe(asked.probe, packet)) {
-      const verdict = asked.probe.protocol === TCP ? "unanswered" : "allow";
-      if (asked.result === undefined || asked.result.verdict === "reject") asked.result = { verdict, at, packet };
+      asked.arrived ??= { at, packet };
       return;
     }
-    if (packet.protocol !== TCP) return;
-    const answered = pending.get(packet.destinationPort ?? -1);
-    if (answered === undefined || answered.probe.from !== at || answered.probe.protocol !== TCP) return;
-    if (answered.result === undefined) answered.result = { verdict: "reject" };
-    else if (answered.result.verdict === "unanswered") answered.result = { ...answered.result, verdict: "allow" };
+    const answered = packet.protocol === TCP ? pending.get(packet.destinationPort ?? -1) : undefined;
+    if (answered?.probe.from === at && answered.probe.protocol === TCP) answered.answered = true;
   }
 
   #find(pending: ReadonlyMap<number, Pending>, packet: Packet): Pending | undefined {
@@ -223,8 +221,14 @@ export class Prober {
   }
 }
 
-function isOpen({ result }: Pending): boolean {
-  return result === undefined || result.verdict === "unanswered";
+function resultOf({ probe, arrived, answered }: Pending): ProbeResult {
+  if (arrived === undefined) return { verdict: answered ? "reject" : "deny" };
+  return { verdict: probe.protocol === TCP && !answered ? "unanswered" : "allow", ...arrived };
+}
+
+function isOpen(pending: Pending): boolean {
+  const { verdict } = resultOf(pending);
+  return verdict === "deny" || verdict === "unanswered";
 }
 
 function isProbe(probe: Probe, packet: Packet): boolean {

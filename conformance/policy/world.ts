@@ -115,6 +115,7 @@ export class World {
     }
   }
 
+  debug(command: string[]): Promise<string> { return this.#node.run(command); }
   /** What the agent has logged so far. */
   log(): string {
     return readFileSync(join(this.#cluster.lab.machineShare, AGENT_LOG), "utf8");

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { Input, PolicyKind } from "../policy-agent/calc/index.ts";
 import { type By, evaluate, evaluateEndpoint, makeState } from "../policy-agent/naive/index.ts";
-import { generateCase } from "../policy-agent/naive/testing.ts";
+import { generateCase, Random } from "../policy-agent/naive/testing.ts";
 import { createExplainer } from "./index.ts";
 
 const CASES = 100;
@@ -15,6 +15,35 @@ describe(`explain and the oracle agree on ${CASES * FLOWS} flows`, () => {
     });
   }
 });
+
+test("whatever a resource holds, a question is answered or refused", () => {
+  const junk = [undefined, null, 0, -1, "", "(", "junk", [], [null], {}, { a: 1 }, true, ["10.0.0.0/99"], "10.0.0.0/8"];
+  for (let seed = 0; seed < 60; seed++) {
+    const random = new Random(seed);
+    const { inputs, flows } = generateCase(seed, { flows: 5 });
+    const damaged = structuredClone(inputs) as Input[];
+    for (const input of random.some(damaged, 8)) {
+      const body = input.kind === "Policy" ? input.policy : input.resource;
+      spoil(random, body as unknown as Record<string, unknown>, junk);
+    }
+    const explainer = createExplainer(damaged);
+    for (const flow of flows) {
+      const { verdict } = explainer.explain(flow);
+      expect(["allow", "deny"], `seed ${seed}`).toContain(verdict);
+    }
+  }
+});
+
+/** Puts something else into one field, somewhere in an object. */
+function spoil(random: Random, object: Record<string, unknown>, junk: readonly unknown[]): void {
+  const keys = Object.keys(object);
+  if (keys.length === 0) return;
+  const key = random.pick(keys);
+  const inner = object[key];
+  if (typeof inner === "object" && inner !== null && random.chance(0.8)) {
+    spoil(random, inner as Record<string, unknown>, junk);
+  } else object[key] = random.pick(junk);
+}
 
 function compare(seed: number): void {
   const { inputs, flows } = generateCase(seed, { flows: FLOWS });

@@ -49,6 +49,7 @@ describe.skipIf(missing)(`packets from a network namespace${missing ? ` (${missi
       ip("-n", name, "address", "add", address, "dev", "eth0");
       ip("-n", name, "link", "set", "eth0", "up");
     }
+    for (const name of [here, there]) await carrier(name);
     // Nobody is behind this one, and nobody says so.
     ip("-n", here, "neighbour", "add", "198.18.99.9", "lladdr", "02:00:00:00:00:09", "dev", "eth0");
     const script = `require("node:net").createServer((s) => s.end()).listen(8080, "198.18.99.2", () => {
@@ -64,6 +65,15 @@ describe.skipIf(missing)(`packets from a network namespace${missing ? ` (${missi
       server?.once("exit", () => reject(new Error("the server ended")));
     });
   });
+
+  /** The kernel tells a little later that an interface is running. */
+  async function carrier(name: string): Promise<void> {
+    const deadline = Date.now() + 30_000;
+    while (!execFileSync("ip", ["-n", name, "link", "show", "eth0"], { encoding: "utf8" }).includes("state UP")) {
+      if (Date.now() > deadline) throw new Error(`eth0 of ${name} does not come up`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
 
   afterAll(() => {
     server?.removeAllListeners("exit");

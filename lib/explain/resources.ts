@@ -3,6 +3,7 @@ import type { EntityRule, Rule } from "../api/rule.ts";
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { formatAddress, tryParseAddress, tryParseCidr } from "../ip/index.ts";
 import { type AnyPolicy, type Input, type PolicyId, policyKey } from "../policy-agent/calc/index.ts";
+import { fieldsOf, labelsOf, listOf, readRule, textOf, textsOf } from "./read.ts";
 import type { EndpointName } from "./types.ts";
 
 /** A stored policy. What it says is shown to people; what it does, the calculation decides. */
@@ -61,9 +62,11 @@ export class Resources {
           this.#profiles.set(input.name, resource.spec);
           break;
         case "Node": {
-          const { bgp, addresses = [] } = resource.spec ?? {};
-          for (const text of [bgp?.ipv4Address, bgp?.ipv6Address, ...addresses.map(({ address }) => address)]) {
-            const address = plainAddress(text ?? "");
+          const spec = fieldsOf(resource.spec);
+          const bgp = fieldsOf(spec.bgp);
+          const listed = listOf(spec.addresses).map((one) => fieldsOf(one).address);
+          for (const text of [bgp.ipv4Address, bgp.ipv6Address, ...listed]) {
+            const address = plainAddress(textOf(text));
             if (address !== undefined) this.#nodeOfAddress.set(address, input.name);
           }
         }
@@ -104,10 +107,9 @@ export class Resources {
 
   /** The labels of an endpoint with those that its profiles give it, to say what a selector did not find. */
   labelsOf(endpoint: FoundEndpoint): Readonly<Record<string, string>> {
-    const inherited = [...endpoint.profiles].reverse().map((name) => {
-      const spec = this.#profiles.get(name) as { labelsToApply?: Record<string, string> } | undefined;
-      return spec?.labelsToApply ?? {};
-    });
+    const inherited = [...endpoint.profiles]
+      .reverse()
+      .map((name) => labelsOf(fieldsOf(this.#profiles.get(name)).labelsToApply));
     return Object.assign({}, ...inherited, endpoint.ownLabels) as Record<string, string>;
   }
 }
@@ -120,57 +122,53 @@ export function plainAddress(text: string): string | undefined {
   return formatAddress(address);
 }
 
-function workload({ metadata, spec }: WorkloadEndpoint): FoundEndpoint {
-  const { namespace = "" } = metadata;
-  const {
-    pod,
-    workload: named,
-    containerID,
-    ipNetworks = [],
-    profiles = [],
-    node = "",
-    interfaceName = "",
-  } = spec ?? {};
-  const people = pod || named || metadata.name;
-  const labels: Record<string, string> = { ...metadata.labels };
-  if (spec?.serviceAccountName) labels["projectcalico.org/serviceaccount"] = spec.serviceAccountName;
+function workload(resource: WorkloadEndpoint): FoundEndpoint {
+  const metadata = fieldsOf(resource.metadata);
+  const spec = fieldsOf(resource.spec);
+  const [name, namespace, pod] = [textOf(metadata.name), textOf(metadata.namespace), textOf(spec.pod)];
+  const named = textOf(spec.workload);
+  const people = pod || named || name;
+  const account = textOf(spec.serviceAccountName);
+  const title = namespace === "" ? people : `${namespace}/${people}`;
+  const place = { node: textOf(spec.node), interfaceName: textOf(spec.interfaceName) };
   return {
-    name: {
-      kind: "WorkloadEndpoint",
-      title: namespace === "" ? people : `${namespace}/${people}`,
-      name: metadata.name,
-      namespace,
-      node,
-      interfaceName,
+    name: { kind: "WorkloadEndpoint", title, name, namespace, ...place },
+    addresses: addressesOf(spec.ipNetworks),
+    aliases: [pod, named, textOf(spec.containerID)].filter((text) => text !== ""),
+    ownLabels: {
+      ...labelsOf(metadata.labels),
+      ...(account === "" ? {} : { "projectcalico.org/serviceaccount": account }),
     },
-    addresses: ipNetworks.map(plainAddress).filter((text) => text !== undefined),
-    aliases: [pod, named, containerID].filter((text) => text !== undefined && text !== "") as string[],
-    ownLabels: labels,
-    profiles,
+    profiles: textsOf(spec.profiles),
   };
 }
 
-function host({ metadata, spec }: HostEndpoint): FoundEndpoint {
-  const { expectedIPs = [], profiles = [], node = "", interfaceName = "" } = spec ?? {};
-  const { name } = metadata;
+function host(resource: HostEndpoint): FoundEndpoint {
+  const metadata = fieldsOf(resource.metadata);
+  const spec = fieldsOf(resource.spec);
+  const name = textOf(metadata.name);
+  const place = { node: textOf(spec.node), interfaceName: textOf(spec.interfaceName) };
   return {
-    name: { kind: "HostEndpoint", title: `HostEndpoint ${name}`, name, node, interfaceName },
-    addresses: expectedIPs.map(plainAddress).filter((text) => text !== undefined),
+    name: { kind: "HostEndpoint", title: `HostEndpoint ${name}`, name, ...place },
+    addresses: addressesOf(spec.expectedIPs),
     aliases: [],
-    ownLabels: metadata.labels ?? {},
-    profiles,
+    ownLabels: labelsOf(metadata.labels),
+    profiles: textsOf(spec.profiles),
   };
 }
+
+const addressesOf = (value: unknown): string[] =>
+  textsOf(value)
+    .map(plainAddress)
+    .filter((text) => text !== undefined);
 
 function orderOf(spec: unknown): number | undefined {
-  const order = (spec as { order?: unknown } | undefined)?.order;
+  const { order } = fieldsOf(spec);
   return typeof order === "number" ? order : undefined;
 }
 
-function rulesOf(spec: unknown, direction: "ingress" | "egress"): readonly Rule[] {
-  const rules = (spec as Partial<Record<string, unknown>> | undefined)?.[direction];
-  return Array.isArray(rules) ? (rules as Rule[]) : [];
-}
+const rulesOf = (spec: unknown, direction: "ingress" | "egress"): readonly Rule[] =>
+  listOf(fieldsOf(spec)[direction]).map(readRule);
 
 /** The side of a stored rule; empty where it says nothing. */
 export const sideOf = (rule: Rule | undefined, side: "source" | "destination"): EntityRule => rule?.[side] ?? {};

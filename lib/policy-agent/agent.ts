@@ -10,7 +10,7 @@ import {
   openWorkloadSysctls,
 } from "../routes/index.ts";
 import type { Logger } from "../telemetry/index.ts";
-import { createCalc } from "./calc/index.ts";
+import { createCalc, type LocalWorkload } from "./calc/index.ts";
 import {
   type AgentConfig,
   type ConfigInputs,
@@ -151,19 +151,25 @@ async function startAgent(
     ...routeSettings(config),
     interfaces,
     ipv6,
-    flush: (addresses) => void flushConntrack(netfilter, addresses),
-    onApplied: ({ added, deleted }) =>
-      log.info("routes were put right", { added: added.join(", "), deleted: deleted.join(", ") }),
+    onApplied: ({ added, deleted, failed }) => {
+      log.info("routes were put right", { added: added.join(", "), deleted: deleted.join(", ") });
+      for (const error of failed) log.error("cannot put a route right", { error: error.message });
+    },
     onError: (error, isFatal) => {
       if (isFatal) fatal("routes can no longer be followed")(error);
       else log.error("routes", { error: error.message });
     },
   });
   const endpointRoutes: EndpointRoutes = {
-    set: ({ interfaceName, ipv4Nets, ipv6Nets, allowSpoofedSourcePrefixes }) => {
-      const spoofing = config.WorkloadSourceSpoofing === "Any" && allowSpoofedSourcePrefixes.length > 0;
-      sysctls.set(interfaceName, { spoofing });
-      if (!config.RouteSyncDisabled) routes.set(interfaceName, { cidrs: [...ipv4Nets, ...ipv6Nets] });
+    set: (workload) => {
+      const { interfaceName, allowSpoofedSourcePrefixes } = workload;
+      sysctls.set(interfaceName, {
+        spoofing: config.WorkloadSourceSpoofing === "Any" && allowSpoofedSourcePrefixes.length > 0,
+      });
+      if (config.RouteSyncDisabled) return;
+      const bad = routes.set(interfaceName, { cidrs: routedTo(workload, config) });
+      if (bad.length > 0)
+        log.error("no addresses, and so no routes", { interface: interfaceName, texts: bad.join(", ") });
     },
     remove: (interfaceName) => {
       sysctls.remove(interfaceName);
@@ -238,6 +244,12 @@ async function startAgent(
       netfilter.close();
     },
   };
+}
+
+/** What leads to a workload: its addresses, and the floating ones that are translated to them. */
+function routedTo({ ipv4Nets, ipv6Nets, ipv4Nats, ipv6Nats }: LocalWorkload, { FloatingIPs }: AgentConfig): string[] {
+  const floating = FloatingIPs === "Enabled" ? [...ipv4Nats, ...ipv6Nats].map(({ external }) => external) : [];
+  return [...ipv4Nets, ...ipv6Nets, ...floating.map((address) => `${address}/${address.includes(":") ? 128 : 32}`)];
 }
 
 const stateOf = ({ up, addresses }: HostInterface): InterfaceState => ({ up, addresses: [...addresses] });

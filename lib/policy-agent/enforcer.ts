@@ -239,6 +239,15 @@ export class Enforcer {
     this.#parts.routes.remove(interfaceName);
   }
 
+  /** Those of the addresses that a workload has. */
+  #owned(addresses: readonly string[]): string[] {
+    const owned = new Set<string>();
+    for (const { ipv4Nets, ipv6Nets } of this.#workloads.values()) {
+      for (const net of [...ipv4Nets, ...ipv6Nets]) owned.add(net.split("/", 1)[0]!);
+    }
+    return addresses.filter((address) => owned.has(address));
+  }
+
   async #apply(): Promise<Applied> {
     const { programmer, dataplane, routes, statusFiles, flushConntrack } = this.#parts;
     programmer.complete();
@@ -247,6 +256,9 @@ export class Enforcer {
       programmer.programmed.has(key) && this.#interfaces.get(workload.interfaceName)?.up ? [workload] : [],
     );
     const released = [...this.#released];
+    // What another workload has now, it must not get with the connections of the last one, not even for a moment.
+    const moved = released.length === 0 ? [] : this.#owned(released);
+    if (moved.length > 0) await flushConntrack(moved);
     // A route to a workload whose policy is not there yet leads into a drop.
     const unrouted = routes.apply();
     const applied = await dataplane.apply();

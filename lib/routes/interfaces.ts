@@ -6,10 +6,15 @@ import {
   type LinkInfo,
   links,
   type Monitor,
+  NetlinkError,
   openMonitor,
   openNetlink,
 } from "../netlink/index.ts";
 import type { Namespace } from "../sys/index.ts";
+
+/** Until a listing is tried again that failed because everything was changing, in milliseconds; and how often at the start. */
+const RETRY = 20;
+const FIRST_ATTEMPTS = 50;
 
 /** An interface of the node. */
 export interface HostInterface {
@@ -67,6 +72,7 @@ class InterfaceTable implements Interfaces {
   readonly #monitor: Monitor;
   readonly #entries = new Map<number, Entry>();
   readonly #indexes = new Map<string, number>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
   readonly #callbacks = new Set<(change: InterfaceChange) => void>();
 
   constructor(options: InterfacesOptions) {
@@ -79,7 +85,7 @@ class InterfaceTable implements Interfaces {
       ...(options.receiveBuffer !== undefined && { receiveBuffer: options.receiveBuffer }),
     });
     try {
-      this.#list();
+      for (let attempt = 1; !this.#list(attempt < FIRST_ATTEMPTS); attempt++) Bun.sleepSync(RETRY);
     } catch (error) {
       this.#monitor.close();
       throw error;
@@ -104,12 +110,20 @@ class InterfaceTable implements Interfaces {
     return () => this.#callbacks.delete(callback);
   }
 
-  /** Reads everything, and tells of what is not as it was. */
-  #list(): void {
-    using netlink = openNetlink(this.#options.namespace);
-    const found = netlink.dump(links());
+  /** Reads everything, and tells of what is not as it was. False: not now, as it changes all the time, which `patient` is to pass over. */
+  #list(patient: boolean): boolean {
+    let found: LinkInfo[];
+    let infos: AddressInfo[];
+    try {
+      using netlink = openNetlink(this.#options.namespace);
+      found = netlink.dump(links());
+      infos = netlink.dump(addresses());
+    } catch (error) {
+      if (patient && error instanceof NetlinkError && error.code === "EINTR") return false;
+      throw error;
+    }
     const byIndex = new Map<number, Map<string, string>>();
-    for (const info of netlink.dump(addresses())) {
+    for (const info of infos) {
       const before = byIndex.get(info.index);
       if (before) before.set(keyOf(info), formatAddress(info.address));
       else byIndex.set(info.index, new Map([[keyOf(info), formatAddress(info.address)]]));
@@ -117,6 +131,18 @@ class InterfaceTable implements Interfaces {
     const there = new Set(found.map(({ index }) => index));
     for (const index of [...this.#entries.keys()]) if (!there.has(index)) this.#remove(index);
     for (const link of found) this.#set(link, byIndex.get(link.index) ?? new Map());
+    return true;
+  }
+
+  #listAgain(): void {
+    clearTimeout(this.#timer);
+    try {
+      if (this.#list(true)) this.#tell({ event: "resync" });
+      else this.#timer = setTimeout(() => this.#listAgain(), RETRY);
+    } catch (error) {
+      this.close();
+      this.#options.onError(error as Error);
+    }
   }
 
   #take(change: Change): void {
@@ -132,14 +158,7 @@ class InterfaceTable implements Interfaces {
       else entry.addresses.delete(keyOf(info));
       this.#set(entry.link, entry.addresses);
     } else if (change.kind === "resync") {
-      try {
-        this.#list();
-      } catch (error) {
-        this.close();
-        this.#options.onError(error as Error);
-        return;
-      }
-      this.#tell({ event: "resync" });
+      this.#listAgain();
     }
   }
 
@@ -178,6 +197,7 @@ class InterfaceTable implements Interfaces {
   }
 
   close(): void {
+    clearTimeout(this.#timer);
     this.#monitor.close();
     this.#callbacks.clear();
   }

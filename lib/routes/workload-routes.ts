@@ -28,7 +28,7 @@ const LISTED_SINGLY = 16;
 const GRACE = 10_000;
 /** Who deletes a route again and again is answered at once, but not more often than this. In milliseconds. */
 const REPAIR_PAUSE = 100;
-/** After the kernel's routes could not be read. */
+/** After the kernel's routes could not be read. In milliseconds. */
 const RETRY = 1000;
 
 export interface WorkloadRoutesOptions {
@@ -80,7 +80,7 @@ export interface WorkloadRoutes extends Disposable {
   remove(interfaceName: string): void;
   /**
    * Makes the kernel's routes what `set` and `remove` asked for, by its differences. What cannot be yet, because an interface is not there
-   * or down, is done when the event comes. Throws {@link RoutesError} when the kernel's routes cannot be read.
+   * or down, is done when the event comes. Throws {@link RoutesError} when the kernel's routes cannot be read, and tries again of itself.
    */
   apply(): RoutesApplied;
   /** The next apply reads the kernel's table as a whole (RouteRefreshInterval). */
@@ -297,7 +297,8 @@ class RouteKeeper implements WorkloadRoutes {
         for (const index of this.#stale) if (this.#dirty.has(index)) this.#readOne(index);
       }
     } catch (error) {
-      throw new RoutesError("ROUTES_UNREADABLE", "cannot list the node's routes; the next apply tries again", {
+      this.#schedule(RETRY);
+      throw new RoutesError("ROUTES_UNREADABLE", "cannot list the node's routes; it is tried again in a second", {
         cause: error,
       });
     }
@@ -494,7 +495,6 @@ class RouteKeeper implements WorkloadRoutes {
       if (applied.added.length + applied.deleted.length + applied.failed.length > 0) this.#options.onApplied(applied);
     } catch (error) {
       this.#options.onError(error as Error, false);
-      this.#schedule(RETRY);
     }
   }
 

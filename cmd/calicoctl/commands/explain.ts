@@ -7,8 +7,12 @@ import type { PolicyInputs } from "../policy-inputs.ts";
 /** The calculation and what it needs are loaded when somebody asks. */
 const lib = () => import("../../../lib/explain/index.ts");
 
-/** This program again, as the process that sends the packet: compiled, it is its own file; from source, bun runs the main file. */
-const PROBE = [process.execPath, ...(Bun.main.startsWith("/$bunfs/") ? [] : [Bun.main]), "explain-probe"];
+/** This program again, as the process that sends the packet. Compiled it is its own file, by whichever of its names; from source bun runs it. */
+const PROBE = [
+  process.execPath,
+  ...(Bun.main.startsWith("/$bunfs/") ? (process.execPath.endsWith("/calicoctl") ? [] : ["ctl"]) : [Bun.main]),
+  "explain-probe",
+];
 
 /** Sends the packet of `--verify`, in whichever network namespace it was started in. */
 export const probeCommand: Command = {

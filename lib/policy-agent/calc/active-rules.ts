@@ -1,7 +1,7 @@
 import type { IpSet, MemberIndex } from "./member-index.ts";
-import type { ActivePolicy, ActiveProfile, Message, PolicyId } from "./messages.ts";
+import type { ActivePolicy, ActiveProfile, Message } from "./messages.ts";
 import type { Policies } from "./policies.ts";
-import { CLOSED, DO_NOT_TRACK, EGRESS, INGRESS, type PolicyFacts, PRE_DNAT } from "./policy.ts";
+import { CLOSED, DO_NOT_TRACK, EGRESS, INGRESS, type PolicyFacts, PRE_DNAT, samePolicy } from "./policy.ts";
 import { RuleParser } from "./rules.ts";
 
 type Emit = (message: Message) => void;
@@ -31,10 +31,11 @@ export class ActiveRules {
   /** Sets to which the rules of a policy or profile refer. */
   readonly #setsOfPolicy = new Map<string, readonly IpSet[]>();
   readonly #setsOfProfile = new Map<string, readonly IpSet[]>();
-  readonly #pendingPolicies = new Map<string, ActivePolicy>();
-  readonly #pendingProfiles = new Map<string, ActiveProfile>();
-  readonly #sentPolicies = new Map<string, PolicyId>();
-  readonly #sentProfiles = new Set<string>();
+  readonly #pendingPolicies = new Map<string, { readonly facts: PolicyFacts; readonly policy: ActivePolicy }>();
+  readonly #pendingProfiles = new Map<string, { readonly rules: string; readonly profile: ActiveProfile }>();
+  /** What the dataplane has, as it was read: a policy that comes back as it was is not said again. */
+  readonly #sentPolicies = new Map<string, PolicyFacts>();
+  readonly #sentProfiles = new Map<string, string>();
   readonly #gonePolicies = new Set<string>();
   readonly #goneProfiles = new Set<string>();
 
@@ -95,20 +96,20 @@ export class ActiveRules {
     this.#parser.forget();
     yield* this.#sets(emit, only ? this.#setsOf(only) : [...this.#members.fresh, ...this.#members.changed]);
     for (const key of only?.policies ?? [...this.#pendingPolicies.keys()]) {
-      const policy = this.#pendingPolicies.get(key);
-      if (policy === undefined) continue;
+      const pending = this.#pendingPolicies.get(key);
+      if (pending === undefined) continue;
       yield;
       this.#pendingPolicies.delete(key);
-      this.#sentPolicies.set(key, policy.id);
-      emit({ type: "policy", policy });
+      this.#sentPolicies.set(key, pending.facts);
+      emit({ type: "policy", policy: pending.policy });
     }
     for (const name of only?.profiles ?? [...this.#pendingProfiles.keys()]) {
-      const profile = this.#pendingProfiles.get(name);
-      if (profile === undefined) continue;
+      const pending = this.#pendingProfiles.get(name);
+      if (pending === undefined) continue;
       yield;
       this.#pendingProfiles.delete(name);
-      this.#sentProfiles.add(name);
-      emit({ type: "profile", profile });
+      this.#sentProfiles.set(name, pending.rules);
+      emit({ type: "profile", profile: pending.profile });
     }
   }
 
@@ -122,7 +123,7 @@ export class ActiveRules {
     for (const key of this.#gonePolicies) {
       yield;
       this.#gonePolicies.delete(key);
-      const id = this.#sentPolicies.get(key)!;
+      const { id } = this.#sentPolicies.get(key)!;
       this.#sentPolicies.delete(key);
       emit({ type: "policy-removed", id });
     }
@@ -153,7 +154,9 @@ export class ActiveRules {
         if (this.#sentPolicies.has(key)) this.#gonePolicies.add(key);
       } else {
         this.#gonePolicies.delete(key);
-        this.#pendingPolicies.set(key, this.#parsePolicy(key, facts));
+        const sent = this.#sentPolicies.get(key);
+        if (sent !== undefined && samePolicy(sent, facts)) continue;
+        this.#pendingPolicies.set(key, { facts, policy: this.#parsePolicy(key, facts) });
       }
     }
   }
@@ -188,13 +191,15 @@ export class ActiveRules {
         continue;
       }
       this.#goneProfiles.delete(name);
+      if (this.#sentProfiles.get(name) === rules) continue;
       const [ingress, egress] = JSON.parse(rules) as [unknown, unknown];
       const parsed = this.#parser.parse(ingress, egress, undefined, false, (where, why) =>
         this.#onProblem(`Profile/${name}`, `spec.${where}: ${why}`),
       );
       const sets = [...parsed.sets.values()].map((definition) => this.#members.acquire(definition));
       this.#refer(this.#setsOfProfile, name, sets);
-      this.#pendingProfiles.set(name, { name, ingress: parsed.ingress, egress: parsed.egress });
+      const profile = { name, ingress: parsed.ingress, egress: parsed.egress };
+      this.#pendingProfiles.set(name, { rules, profile });
     }
   }
 

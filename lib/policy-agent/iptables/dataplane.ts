@@ -269,7 +269,16 @@ export class IptablesDataplane implements Dataplane {
     }
     const interval = options.ipsetCheckInterval ?? DEFAULTS.ipsetCheckInterval;
     if (interval > 0) {
-      this.#watches.push(watchSets({ ...namespace, interval, look: (sizes) => this.#lookAtSets(sizes), onError }));
+      this.#watches.push(
+        watchSets({
+          ...namespace,
+          interval,
+          names: () => this.#sets.standing.keys(),
+          isQuiet: () => this.#adopted && !this.#working,
+          look: (name, size) => this.#lookAtSet(name, size),
+          onError,
+        }),
+      );
     }
   }
 
@@ -303,15 +312,11 @@ export class IptablesDataplane implements Dataplane {
     }
   }
 
-  #lookAtSets(sizes: ReadonlyMap<string, number | undefined>): void {
-    if (!this.#adopted || this.#working) return;
-    for (const [name, { size }] of this.#sets.standing) {
-      const found = sizes.get(name);
-      if (sizes.has(name) && (found === undefined || found === size)) continue;
-      const what = sizes.has(name) ? `set ${name} had ${found} members instead of ${size}` : `set ${name} was gone`;
-      this.#compareSets = true;
-      this.#tell(what);
-    }
+  #lookAtSet(name: string, found: number | "gone" | undefined): void {
+    const size = this.#sets.standing.get(name)?.size;
+    if (size === undefined || found === undefined || found === size) return;
+    this.#compareSets = true;
+    this.#tell(found === "gone" ? `set ${name} was gone` : `set ${name} had ${found} members instead of ${size}`);
   }
 
   /** Gathers what comes together into one call. */

@@ -4,7 +4,7 @@
  * `nft`: the kernel tells of every change to nf_tables (NFNLGRP_NFTABLES), by whom and in which chain. `legacy`: the kernel tells nothing, but
  * every iptables-legacy that changes something takes a lock on one file, and closes it afterwards: that is watched, and then the tables
  * are looked at. Sets: neither the kernel nor the tool leaves a trace (no netlink group, no file, no audit record), so their sizes are
- * asked for now and then, one dump of headers without members.
+ * asked for now and then, without their members.
  */
 
 import {
@@ -12,6 +12,7 @@ import {
   type Monitor,
   type Netfilter,
   type NetfilterMessage,
+  NetlinkError,
   NF_FAMILY,
   NF_GROUP,
   NF_SUBSYSTEM,
@@ -171,51 +172,75 @@ const IPSET_ATTR = { PROTOCOL: 1, SETNAME: 2, FLAGS: 6, DATA: 7, ELEMENTS: 24 } 
 const IPSET_PROTOCOL = 6;
 const IPSET_FLAG_LIST_HEADER = 4;
 
-/** The sets of a namespace, by name, with how many members each has; undefined where the kernel does not say (before 4.9). */
-export function readSetSizes(netfilter: Netfilter): Map<string, number | undefined> {
-  return new Map(
-    netfilter.dump(
+/** How many members a set has; `undefined` where the kernel does not say (before 4.9), `gone` when there is no such set. */
+export function readSetSize(netfilter: Netfilter, name: string): number | "gone" | undefined {
+  try {
+    const [size] = netfilter.dump(
       nfDump({
         subsystem: NF_SUBSYSTEM.IPSET,
         type: IPSET_CMD_LIST,
-        attempt: () => "list the headers of IP sets",
+        attempt: () => `ask for the size of the set ${name}`,
         attributes: (writer) => {
           writer.attributeU8(IPSET_ATTR.PROTOCOL, IPSET_PROTOCOL);
+          writer.attributeString(IPSET_ATTR.SETNAME, name);
           writer.attributeU32be(IPSET_ATTR.FLAGS, IPSET_FLAG_LIST_HEADER);
         },
-        decode: (message): [string, number | undefined] => {
-          const attributes = message.attributes();
-          const data = attributes.get(IPSET_ATTR.DATA);
-          return [text(attributes.get(IPSET_ATTR.SETNAME)), data && Attributes.parse(data).u32be(IPSET_ATTR.ELEMENTS)];
+        decode: (message) => {
+          const data = message.attributes().get(IPSET_ATTR.DATA);
+          return { elements: data && Attributes.parse(data).u32be(IPSET_ATTR.ELEMENTS) };
         },
       }),
-    ),
-  );
+    );
+    return size === undefined ? "gone" : size.elements;
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === "ENOENT") return "gone";
+    throw error;
+  }
 }
 
-/** Calls `look` with the sets' sizes every `interval` milliseconds. */
+/** Milliseconds of asking at a time, and between, so that nothing else has to wait for thousands of sets. */
+const SLICE = { work: 3, pause: 10 } as const;
+
+/** Asks for the sizes of sets, one after the other, and begins anew `interval` milliseconds after the last. */
 export function watchSets(options: {
   readonly namespace?: Namespace;
   readonly interval: number;
-  readonly look: (sizes: ReadonlyMap<string, number | undefined>) => void;
+  readonly names: () => Iterable<string>;
+  /** Whether a size means anything now. */
+  readonly isQuiet: () => boolean;
+  readonly look: (name: string, size: number | "gone" | undefined) => void;
   readonly onError: (error: Error) => void;
 }): Watch {
-  const { namespace, interval, look, onError } = options;
+  const { namespace, interval, names, isQuiet, look, onError } = options;
   let netfilter: Netfilter | undefined;
-  const timer = setInterval(() => {
+  let queue: string[] = [];
+  let timer: ReturnType<typeof setTimeout>;
+  const wait = (time: number): void => {
+    timer = setTimeout(slice, time);
+    timer.unref();
+  };
+  const slice = (): void => {
+    const end = performance.now() + SLICE.work;
     try {
       netfilter ??= openNetfilter(namespace);
-      look(readSetSizes(netfilter));
+      if (queue.length === 0) queue = [...names()];
+      while (isQuiet() && performance.now() < end) {
+        const name = queue.pop();
+        if (name === undefined) break;
+        look(name, readSetSize(netfilter, name));
+      }
     } catch (error) {
       netfilter?.close();
       netfilter = undefined;
+      queue = [];
       onError(error as Error);
     }
-  }, interval);
-  timer.unref();
+    wait(queue.length > 0 ? SLICE.pause : interval);
+  };
+  wait(interval);
   return {
     close: () => {
-      clearInterval(timer);
+      clearTimeout(timer);
       netfilter?.close();
     },
   };

@@ -9,7 +9,7 @@ import { openNetfilter } from "../../netlink/netfilter/index.ts";
 import { isRoot, lockFileSync } from "../../sys/index.ts";
 import { makeNamespace, type TestNamespace } from "../../sys/testing.ts";
 import { type Dataplane, Program, type Rule } from "../rules/index.ts";
-import { readSetSizes } from "./events.ts";
+import { readSetSize } from "./events.ts";
 import { type Backend, detectBackend, type IptablesOptions, openIptables, removeIptables } from "./index.ts";
 
 const NEEDED = ["ip", "ipset", "iptables-nft-restore", "iptables-legacy-restore", "ip6tables-nft-restore"];
@@ -175,17 +175,51 @@ for (const backend of ["nft", "legacy"] as const) {
       expect(members("cali40s:a")).toEqual(["10.0.0.1"]);
     });
 
+    it("hears of what others change, and not of what it changes itself", async () => {
+      const v4 = new Program(4);
+      for (const name of ["cali-a", "cali-b", "cali-c"]) v4.setChain("filter", { name, rules: [port(1)] });
+      v4.setHook("filter", "FORWARD", { first: [jump("cali-a")], last: [] });
+      v4.setSet("s:a", "net", ["10.0.0.1/32"]);
+      const dataplane = await open(v4, { ipsetCheckInterval: 20 });
+      const heard: string[] = [];
+      let wake = (): void => {};
+      dataplane.onDrift((what) => {
+        heard.push(what);
+        wake();
+      });
+      const next = (): Promise<void> => {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        wake = resolve;
+        return promise;
+      };
+      await dataplane.apply();
+      v4.setChain("filter", { name: "cali-b", rules: [port(2)] });
+      v4.changeSet("s:a", ["10.0.0.2/32"], []);
+      await dataplane.apply();
+      let change = next();
+      space.exec(`iptables-${backend}`, "-N", "SOMEBODY");
+      space.exec(`iptables-${backend}`, "-F", "cali-c");
+      await change;
+      change = next();
+      space.exec("ipset", "flush", "cali40s:a");
+      await change;
+      const [tables, sets, ...more] = heard;
+      expect(tables).toMatch(/^chain (filter cali-c|cali-c of table filter) was changed$/);
+      expect(sets).toBe("set cali40s:a had 0 members instead of 2");
+      expect(more).toEqual([]);
+      expect((await dataplane.apply()).repaired).toEqual([
+        "chain filter cali-c was changed",
+        "set cali40s:a had other members",
+      ]);
+      expect(space.exec(`iptables-${backend}-save`)).toContain(":SOMEBODY - [0:0]");
+    });
+
     it("tells the sizes of sets without their members", async () => {
       space.exec("ipset", "create", "one", "hash:net");
       space.exec("ipset", "add", "one", "10.0.0.0/8");
       space.exec("ipset", "create", "two", "hash:ip,port", "family", "inet6");
       using netfilter = openNetfilter(space.namespace);
-      expect(readSetSizes(netfilter)).toEqual(
-        new Map([
-          ["one", 1],
-          ["two", 0],
-        ]),
-      );
+      expect(["one", "two", "none"].map((name) => readSetSize(netfilter, name))).toEqual([1, 0, "gone"]);
     });
 
     it("removes all that any version of Calico left, and nothing else", async () => {
@@ -294,6 +328,22 @@ for (const backend of ["nft", "legacy"] as const) {
     });
   });
 }
+
+describe("without the tools", () => {
+  const path = process.env.PATH;
+  afterEach(() => {
+    process.env.PATH = path;
+  });
+
+  it("does not open, and says what to install; there is nothing to remove", async () => {
+    process.env.PATH = "/nowhere";
+    const opening = openIptables({ programs: { v4: new Program(4) }, backend: "nft" });
+    await expect(opening).rejects.toThrow(
+      /DATAPLANE_TOOL_MISSING: there is no iptables-nft-restore to run; install iptables/,
+    );
+    await removeIptables({ backend: "nft", versions: [4] });
+  });
+});
 
 suite("the xtables lock", () => {
   const folder = mkdtempSync(join(tmpdir(), "calico-iptables-"));

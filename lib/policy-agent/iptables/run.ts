@@ -121,4 +121,4 @@ export function iptablesTool(version: IpVersion, backend: Backend, what: "save" 
   return hasTool(named) || !hasTool(plain) ? named : plain;
 }
 
-export const hasTool = (name: string): boolean => Bun.which(name) !== null;
+export const hasTool = (name: string): boolean => Bun.which(name, { PATH: process.env.PATH ?? "" }) !== null;

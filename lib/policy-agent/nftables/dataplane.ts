@@ -8,7 +8,7 @@ import {
   NF_SUBSYSTEM,
   openNetfilter,
 } from "../../netlink/netfilter/index.ts";
-import { type Namespace, SysError } from "../../sys/index.ts";
+import { currentNamespace, type Namespace, SysError } from "../../sys/index.ts";
 import {
   type Applied,
   type Changes,
@@ -62,6 +62,7 @@ export class NftablesDataplane implements Dataplane {
   readonly name = "nftables";
   readonly #table: string;
   readonly #maxSetSize: number;
+  readonly #own: Namespace | undefined;
   readonly #netfilter: Netfilter;
   readonly #sender: Sender;
   readonly #watch: () => Monitor;
@@ -73,9 +74,12 @@ export class NftablesDataplane implements Dataplane {
 
   /** Throws DATAPLANE_TOOL_MISSING when the kernel has no nftables. */
   constructor(options: NftablesOptions) {
-    const { programs, maxSetSize = MAX_SET_SIZE, table = TABLE, namespace } = options;
+    const { programs, maxSetSize = MAX_SET_SIZE, table = TABLE } = options;
     this.#table = table;
     this.#maxSetSize = maxSetSize;
+    // Listening may begin anew at any time, wherever the thread is then.
+    this.#own = options.namespace ? undefined : currentNamespace();
+    const namespace = options.namespace ?? this.#own!;
     this.#families = [programs.v4, programs.v6]
       .filter((program) => program !== undefined)
       .map((program) => ({
@@ -94,7 +98,7 @@ export class NftablesDataplane implements Dataplane {
           table,
           versions: this.#families.map(({ version }) => version),
           port,
-          ...(namespace && { namespace }),
+          namespace,
           onChange: (what) => this.#drifted(what),
           onLoss: () => {
             if (!this.#sender.isAlone()) this.#drifted("rules were changed faster than events could be read");
@@ -104,6 +108,7 @@ export class NftablesDataplane implements Dataplane {
       this.#monitor = this.#watch();
     } catch (error) {
       this.#netfilter.close();
+      this.#own?.close();
       throw error;
     }
   }
@@ -161,6 +166,7 @@ export class NftablesDataplane implements Dataplane {
   async close(): Promise<void> {
     this.#monitor.close();
     this.#netfilter.close();
+    this.#own?.close();
   }
 
   /**
@@ -183,7 +189,7 @@ export class NftablesDataplane implements Dataplane {
   /** Only what the programs name. False when that is not enough: then everything has to be compared. */
   #applyChanges(): boolean {
     const plans: { readonly family: Family; readonly wants: Wants }[] = [];
-    const operations: Operation[] = [];
+    const operations: Operation[][] = [];
     let enough = true;
     for (const family of this.#families) {
       const { program, held, use, version } = family;
@@ -197,9 +203,9 @@ export class NftablesDataplane implements Dataplane {
         continue;
       }
       plans.push({ family, wants: planned.wants });
-      operations.push(...difference(held, planned.wants, version));
+      operations.push(difference(held, planned.wants, version));
     }
-    if (!enough || this.#sender.send(operations).did !== "committed") {
+    if (!enough || this.#sender.send(operations.flat()).did !== "committed") {
       this.#recheck = true;
       return false;
     }

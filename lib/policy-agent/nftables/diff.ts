@@ -125,6 +125,10 @@ export function remadeSets(held: Held, wants: Wants): Set<string> {
     const shape = held.sets.get(name);
     if (want && shape !== undefined && shape !== want.shape) remade.add(name);
   }
+  for (const [name, want] of wants.maps) {
+    const shape = held.sets.get(name);
+    if (want && shape !== undefined && shape !== "map") remade.add(name);
+  }
   return remade;
 }
 
@@ -177,14 +181,12 @@ function planMap(plan: Plan, held: Held, name: string, want: ReadonlyMap<string,
   const elements = (entries: Iterable<[string, string]>): Element[] =>
     Array.from(entries, ([key, chain]) => mapParts(key, chain));
   const gone = [...has].filter(([key, chain]) => want?.get(key) !== chain);
-  if (shape !== undefined && (!want || shape !== "map")) {
-    // Its verdicts hold chains, which the kernel lets go of with the map.
-    if (gone.length > 0) {
-      plan.add(STAGE.unmap, unit, { do: "delete-elements", set: name, map: true, elements: elements(gone) });
-    }
-    plan.add(STAGE.deleteSet, unit, { do: "delete-set", set: name, map: shape === "map" });
-  } else if (gone.length > 0) {
+  // Also before the map goes: kernels before 6.5 do not let go of the chains in it by themselves in time.
+  if (gone.length > 0) {
     plan.add(STAGE.unmap, unit, { do: "delete-elements", set: name, map: true, elements: elements(gone) });
+  }
+  if (shape !== undefined && (!want || shape !== "map")) {
+    plan.add(STAGE.deleteSet, unit, { do: "delete-set", set: name, map: shape === "map" });
   }
   if (!want) return;
   if (shape !== "map") plan.add(STAGE.addMap, unit, { do: "add-set", set: name, shape: "map" });

@@ -234,13 +234,14 @@ const MOST_ELEMENT_BYTES = 128;
 /** NFTNL_UDATA_SET_ELEM_FLAGS, "open": the end that is not there is meant. */
 const OPEN_NOTE = Uint8Array.of(1, 4, 1, 0, 0, 0);
 
-/** Writes the element as one or two of a list. */
-export function writeElement(writer: Writer, element: Element): void {
+/** Writes the element as one or two of a list; to delete it, the key is enough. */
+export function writeElement(writer: Writer, element: Element, keyOnly: boolean): void {
   const { key, end, chain } = partsOf(element);
   writer.nested(LIST_ELEMENT, () => {
     writeKey(writer, key);
-    if (chain !== undefined) writer.nested(ELEMENT.DATA, () => writeVerdict(writer, VERDICT_CODE.goto, chain));
-    if (end === "open") writer.attribute(ELEMENT.NOTES, OPEN_NOTE);
+    if (chain !== undefined && !keyOnly)
+      writer.nested(ELEMENT.DATA, () => writeVerdict(writer, VERDICT_CODE.goto, chain));
+    if (end === "open" && !keyOnly) writer.attribute(ELEMENT.NOTES, OPEN_NOTE);
   });
   if (end === undefined || end === "open") return;
   writer.nested(LIST_ELEMENT, () => {

@@ -14,12 +14,14 @@ import {
   interfaceOf,
   joinRanges,
   limitOf,
+  logPrefixOf,
   markChange,
   NFLOG_SIZE,
   netOf,
+  nflogPrefixOf,
   UnsayableError,
 } from "./normal.ts";
-import { type Context, logPrefix } from "./render.ts";
+import type { Context } from "./render.ts";
 
 const LIST_ELEMENT = 1;
 const EXPRESSION = { NAME: 1, DATA: 2 } as const;
@@ -368,14 +370,14 @@ function writeAction(out: Expressions, action: Action, { version, table }: Conte
       return;
     case "log":
       out.add("log", (writer) => {
-        writer.attributeString(2, logPrefix(action.prefix));
+        writer.attributeString(2, logPrefixOf(action.prefix));
         writer.attributeU32be(5, LOG_LEVEL_INFO);
       });
       return;
     case "nflog": {
       const size = action.size ?? NFLOG_SIZE;
       out.add("log", (writer) => {
-        writer.attributeString(2, action.prefix);
+        writer.attributeString(2, nflogPrefixOf(action.prefix));
         writer.attributeU16be(1, action.group);
         if (size >= 0) writer.attributeU32be(3, size);
       });

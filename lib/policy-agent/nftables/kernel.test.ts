@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { describeAsRoot, makeNamespace, type TestNamespace } from "../../sys/testing.ts";
@@ -266,6 +266,9 @@ describeWithNft("nftables in a namespace", () => {
     nft("add chain ip calico left-over");
     nft("add rule ip calico left-over goto filter-cali-pi-x");
     nft("add element ip calico other { 10.0.0.1 : jump left-over }");
+    nft("add set ip calico filter-cali-to-wl-dispatch { type mark; }");
+    nft("add chain ip calico filter-cali-to-wl-dispatch");
+    nft("add rule ip calico filter-cali-to-wl-dispatch meta mark @filter-cali-to-wl-dispatch accept");
     small(v4);
     await (await start()).apply();
     await sameAsFromScratch({ v4, v6 });
@@ -292,6 +295,13 @@ describeWithNft("nftables in a namespace", () => {
     expect((await dataplane.apply()).repaired).toEqual([
       "entries of map filter-cali-to-wl-dispatch were not as they were left",
     ]);
+    await drifted(dataplane, () =>
+      nft(
+        "delete element ip calico filter-cali-to-wl-dispatch { cali1 };",
+        "add element ip calico filter-cali-to-wl-dispatch { cali1 : accept, cali9 : drop }",
+      ),
+    );
+    expect((await dataplane.apply()).repaired).toHaveLength(1);
     await drifted(dataplane, () => nft("insert rule ip calico filter-cali-pi-x accept; add chain ip calico more"));
     expect((await dataplane.apply()).repaired).toEqual([
       "rules of chain filter-cali-pi-x were not as they were left",
@@ -329,6 +339,31 @@ describeWithNft("nftables in a namespace", () => {
     await dataplane.remove();
     expect(list()).toContain("counter drop");
     expect(list()).toContain("table inet calico");
+  });
+
+  it("gets there while others change their own tables all the time", { timeout: 60_000 }, async () => {
+    nft("add table ip other; add chain ip other x");
+    const script = "for i in $(seq 60); do nft add rule ip other x counter; done";
+    const busy = spawn("ip", ["netns", "exec", space.name, "sh", "-c", script], { stdio: "ignore" });
+    const ended = new Promise<void>((resolve) => busy.once("exit", () => resolve()));
+    let working = true;
+    void ended.then(() => {
+      working = false;
+    });
+    const dataplane = await start();
+    const told: string[] = [];
+    dataplane.onDrift((what) => told.push(what));
+    small(v4);
+    for (let i = 0; working; i++) {
+      v4.changeSet("s:a", [`10.5.${i >> 8}.${i & 255}/32`], []);
+      if (i % 5 === 0) dataplane.recheck();
+      expect(await dataplane.apply()).toMatchObject({ compared: i % 5 === 0, repaired: [] });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await ended;
+    expect(told).toEqual([]);
+    nft("delete table ip other");
+    await sameAsFromScratch({ v4, v6 });
   });
 
   it("makes thousands of rules and elements at once, and does not take its own noise for others'", async () => {

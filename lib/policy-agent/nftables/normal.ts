@@ -91,7 +91,16 @@ export function wholeNumber(value: number, max: number, what: string): number {
 /** NF_LOG_PREFIXLEN, less the NUL. */
 const MAX_LOG_PREFIX = 127;
 
+/** What is too long for the kernel is cut, and what would break a log line or nft's text replaced: no rule is refused for its words. */
+function printable(text: string, max: number): string {
+  return text.replaceAll(/[^ !#-[\]-~]/g, "_").slice(0, max);
+}
+
+/** Of the kernel's log: upstream sets the configured prefix off from the kernel's words. */
 export function logPrefixOf(prefix: string): string {
-  if (Buffer.byteLength(prefix) <= MAX_LOG_PREFIX && !prefix.includes("\0")) return prefix;
-  throw new UnsayableError(`a log prefix of ${prefix.length} characters is longer than ${MAX_LOG_PREFIX}`);
+  return `${printable(prefix, MAX_LOG_PREFIX - 2)}: `;
+}
+
+export function nflogPrefixOf(prefix: string): string {
+  return printable(prefix, MAX_LOG_PREFIX);
 }

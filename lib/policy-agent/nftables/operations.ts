@@ -219,7 +219,7 @@ function writeStep(writer: Writer, step: Step, version: IpVersion, id: number): 
     case "delete-elements":
       writer.attributeString(ELEMENTS.SET, step.set);
       writer.nested(ELEMENTS.LIST, () => {
-        for (const element of step.elements) writeElement(writer, element);
+        for (const element of step.elements) writeElement(writer, element, step.do === "delete-elements");
       });
       return;
   }

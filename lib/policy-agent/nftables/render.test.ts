@@ -75,8 +75,18 @@ describe("what cannot be said", () => {
     const any: Match = { is: "protocol", protocol: 6 };
     expect(said(any, { do: "dnat", address: "fd00::1" })).toContain('"fd00::1" is no address of IPv4');
     expect(said(any, { do: "dscp", value: 64 })).toContain("64 is no DSCP");
-    expect(said(any, { do: "nflog", group: 1, prefix: "x".repeat(128) })).toContain("longer than 127");
+    expect(said(any, { do: "nflog", group: 65536, prefix: "x" })).toContain("65536 is no NFLOG group");
   });
+});
+
+it("cuts and cleans the prefixes of log lines rather than refusing them", () => {
+  const text = (action: Action): string => renderRule({ match: [], action }, filter(4));
+  expect(text({ do: "log", prefix: `a"b\\c\nd${"é".repeat(300)}` })).toBe(
+    `counter log prefix "a_b_c_d${"_".repeat(118)}: " level info`,
+  );
+  expect(text({ do: "nflog", group: 1, prefix: "x".repeat(128), size: -1 })).toBe(
+    `counter log prefix "${"x".repeat(127)}" group 1`,
+  );
 });
 
 describe("hashes", () => {

@@ -18,6 +18,7 @@ import {
   markChange,
   NFLOG_SIZE,
   netOf,
+  nflogPrefixOf,
   UnsayableError,
   wholeNumber,
 } from "./normal.ts";
@@ -49,7 +50,6 @@ const MAX_COMMENT = 127;
 const NEVER = "meta mark & 0x0 != 0x0";
 
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
-const quoted = (text: string): string => `"${text.replaceAll('"', "'")}"`;
 const range = ({ first, last }: PortRange): string => (first === last ? `${first}` : `${first}-${last}`);
 
 /** Chain by chain: each hash covers the ones before. Throws {@link UnsayableError} naming the rule. */
@@ -197,10 +197,10 @@ export function renderAction(action: Action, { version, table }: Context): strin
     case "restore-mark":
       return action.mask === ALL_BITS ? "meta mark set ct mark" : `meta mark set ct mark & ${hex(action.mask)}`;
     case "log":
-      return `log prefix ${quoted(logPrefixOf(logPrefix(action.prefix)))} level info`;
+      return `log prefix "${logPrefixOf(action.prefix)}" level info`;
     case "nflog": {
       const size = action.size ?? NFLOG_SIZE;
-      return `log prefix ${quoted(logPrefixOf(action.prefix))}${size < 0 ? "" : ` snaplen ${size}`} group ${wholeNumber(action.group, 0xffff, "NFLOG group")}`;
+      return `log prefix "${nflogPrefixOf(action.prefix)}"${size < 0 ? "" : ` snaplen ${size}`} group ${wholeNumber(action.group, 0xffff, "NFLOG group")}`;
     }
     case "masquerade": {
       const ports = action.ports ? ` to :${range(joinRanges([action.ports])[0]!)}` : "";
@@ -215,11 +215,6 @@ export function renderAction(action: Action, { version, table }: Context): strin
     case "dscp":
       return `${version === 4 ? "ip" : "ip6"} dscp set ${wholeNumber(action.value, 63, "DSCP")}`;
   }
-}
-
-/** Upstream sets the configured prefix off from the kernel's words. */
-export function logPrefix(prefix: string): string {
-  return `${prefix}: `;
 }
 
 function natTarget(text: string, ports: string | undefined, version: IpVersion): string {

@@ -176,11 +176,12 @@ export function piecemeal(sender: Sender, held: Held, wants: Wants, version: IpV
     const rules = compileRules(name, CLOSED, { version, table: "filter" });
     first.chains.set(name, { ...(chain.base && { base: chain.base }), rules });
   }
-  for (const { name } of unitsOf("maps", true)) if (held.sets.get(name) !== "map") first.maps.set(name, new Map());
+  const [mapsAgain, maps] = partition(unitsOf("maps", true), ({ name }) => remade.has(name));
+  for (const { name } of maps) if (!held.sets.has(name)) first.maps.set(name, new Map());
   attempt(unitsIn(first), first);
-  attempt([...again, ...along], wants);
+  attempt([...again, ...mapsAgain, ...along], wants);
   attempt(chains, wants);
-  attempt(unitsOf("maps", true), wants);
+  attempt(maps, wants);
   for (const kind of ["maps", "chains", "sets"] as const) attempt(unitsOf(kind, false), wants);
   return problems;
 }
