@@ -10,7 +10,7 @@ import {
   runAgent,
 } from "../../lib/policy-agent/index.ts";
 import { type FileLock, lockFileSync, makeFolder, pathExists, readTextFile } from "../../lib/sys/index.ts";
-import { type Level, type Logger, openLogger } from "../../lib/telemetry/index.ts";
+import { joinLoggers, type Level, type Logger, openLogger } from "../../lib/telemetry/index.ts";
 import { pause } from "../../lib/wait/index.ts";
 
 const CONFIG_FILE = "/etc/calico/felix.cfg";
@@ -28,7 +28,8 @@ export async function runFelix(env: Env): Promise<number> {
     exists: pathExists,
   };
   const { config, settings, problems } = resolveConfig(local);
-  const log = openLogger({ component: "felix", level: levelOf(config) });
+  let loggers = loggersOf(config);
+  const log = joinLoggers(() => loggers);
   const fatal = problems.filter((problem) => problem.fatal);
   if (fatal.length > 0) {
     for (const problem of fatal) log.error(describeConfigProblem(problem));
@@ -41,7 +42,17 @@ export async function runFelix(env: Env): Promise<number> {
   const client = await openDatastore(datastoreEnv(env, config, "DatastoreType" in settings), stop.signal, log);
   if (!client) return 0;
   try {
-    return await runAgent({ client, local, nodeName: config.FelixHostname, config, log, signal: stop.signal });
+    return await runAgent({
+      client,
+      local,
+      nodeName: config.FelixHostname,
+      config,
+      log,
+      onConfig: (now) => {
+        loggers = loggersOf(now);
+      },
+      signal: stop.signal,
+    });
   } finally {
     await client.close();
   }
@@ -53,9 +64,24 @@ function nodeName(env: Env): string {
   return name.trim().toLowerCase();
 }
 
-const LEVELS: Readonly<Record<string, Level>> = { TRACE: "debug", DEBUG: "debug", INFO: "info", WARNING: "warning" };
+const LEVELS: Readonly<Record<string, Level>> = {
+  TRACE: "debug",
+  DEBUG: "debug",
+  INFO: "info",
+  WARNING: "warning",
+  ERROR: "error",
+  FATAL: "error",
+};
+const LOG_FILE = { maxBytes: 100 * 1024 * 1024, maxFiles: 5, maxAgeDays: 30 };
 
-const levelOf = (config: AgentConfig): Level => LEVELS[config.LogSeverityScreen] ?? "error";
+/** To standard error and to a file, each from its own level on; `none` turns one off. */
+function loggersOf({ LogSeverityScreen, LogSeverityFile, LogFilePath }: AgentConfig): Logger[] {
+  const component = "felix";
+  const screen = openLogger({ component, level: LEVELS[LogSeverityScreen] ?? "none" });
+  if (LogFilePath === "" || LogSeverityFile === "") return [screen];
+  const file = { path: LogFilePath, ...LOG_FILE };
+  return [screen, openLogger({ component, level: LEVELS[LogSeverityFile] ?? "none", file, stderr: false })];
+}
 
 /** Ends on signals, and with whoever supervises: standard input is a pipe that only its end writes to. */
 function stopOn(stop: AbortController, log: Logger): void {

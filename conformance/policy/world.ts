@@ -222,7 +222,7 @@ async function attach(cluster: Cluster, node: Node): Promise<ProbePlace[]> {
 }
 
 /** Labels: `pod: a` and the like; `app: web` on every a, `app: db` on every b; `tier: front` in x. Namespaces have `team`. */
-function objects(): object[] {
+export function objects(): object[] {
   const namespaces = NAMESPACES.flatMap((name) => [
     {
       apiVersion: "v1",

@@ -46,6 +46,8 @@ export interface AgentOptions {
   /** What is known of the configuration before the datastore is read: health and metrics are served by it meanwhile. */
   readonly config: AgentConfig;
   readonly log: Logger;
+  /** Hears of each usable configuration, the first included: for what lies outside of the agent, such as how much is logged. */
+  readonly onConfig?: (config: AgentConfig) => void;
   /** Ends the agent. What the kernel enforces stays. */
   readonly signal: AbortSignal;
 }
@@ -78,6 +80,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
           return;
         }
         report.trouble("configuration", undefined);
+        options.onConfig?.(next.config);
         const changed = needsRestart(current, next.config);
         if (changed.length === 0) return;
         log.info("the configuration changed; a new start applies it", { parameters: changed.join(", ") });
@@ -87,6 +90,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
     if (!resolved) return await ended.promise;
     if (!isUsable(resolved, log)) return EXIT_FATAL;
     current = resolved.config;
+    options.onConfig?.(current);
     if (needsRestart(options.config, current).length > 0) {
       report.close();
       report = openReport(current, log);

@@ -2,6 +2,7 @@
 export {
   type Fields,
   formatLine,
+  joinLoggers,
   type Level,
   type Logger,
   type LoggerOptions,

@@ -54,6 +54,25 @@ export function openLogger(options: LoggerOptions): Logger {
   };
 }
 
+/** Writes to several loggers, each of which has its own level; asked for anew with each line, so that they can be exchanged. */
+export function joinLoggers(loggers: () => readonly Logger[]): Logger {
+  const write =
+    (level: "debug" | "info" | "warning" | "error") =>
+    (message: string, fields?: Fields): void => {
+      for (const logger of loggers()) logger[level](message, fields);
+    };
+  return {
+    get level() {
+      const levels = loggers().map(({ level }) => level);
+      return levels.reduce((lowest, level) => (SEVERITY[level] < SEVERITY[lowest] ? level : lowest), "none" as Level);
+    },
+    debug: write("debug"),
+    info: write("info"),
+    warning: write("warning"),
+    error: write("error"),
+  };
+}
+
 /** Drops every line; for library code that is used without a logger. */
 export const silentLogger: Logger = { level: "none", debug() {}, info() {}, warning() {}, error() {} };
 

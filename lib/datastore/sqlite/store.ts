@@ -22,9 +22,6 @@ const TRIM_EVERY = 256;
 /** What the kept changes may hold of earlier values, in bytes: a block with large attributes must not grow the file without end. */
 const KEPT_BYTES = 16 * 2 ** 20;
 
-/** How often watches look whether another process wrote; one look costs a microsecond. */
-const POLL = 25;
-
 /** How often who only reads looks whether the path still names the open file, in milliseconds; who writes looks every time. */
 const LOOK = 1000;
 
@@ -126,7 +123,9 @@ export class SqliteStore implements KeyValueStore {
   readonly name: string;
   readonly #statements = new Map<string, Statement>();
   readonly #waiting = new Set<() => void>();
-  #timer: ReturnType<typeof setInterval> | undefined;
+  /** There while there are watches. */
+  #notice: Disposable | undefined;
+  #watches = 0;
   #dataVersion = -1;
   #closed = false;
   /** When the path was last compared with the open file. */
@@ -165,7 +164,7 @@ export class SqliteStore implements KeyValueStore {
     const ended = new AbortController();
     const either = AbortSignal.any([signal, ended.signal]);
     const generation = this.#generation;
-    const { changesAfter } = await import("./changes.ts");
+    const [{ changesAfter }, { noticeWrites }] = await Promise.all([import("./changes.ts"), import("./notice.ts")]);
     const replaced = () => {
       if (this.#generation !== generation) throw new Gap(`${this.name} was replaced or removed while open`);
     };
@@ -180,7 +179,9 @@ export class SqliteStore implements KeyValueStore {
         throw error;
       }
     };
+    this.#watches++;
     try {
+      if (!this.#closed) this.#notice ??= noticeWrites(this.file, () => this.#noticed());
       for (let seen = from; !signal.aborted && !this.#closed; ) {
         const changed = this.#nextChange(either);
         const { events, revision } = changes(seen);
@@ -190,12 +191,14 @@ export class SqliteStore implements KeyValueStore {
       }
     } finally {
       ended.abort();
+      if (--this.#watches === 0) this.#ignoreWrites();
     }
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#ignoreWrites();
     if (this.#waiting.size > 0) for (const wake of [...this.#waiting]) wake();
     if (this.brief || this.#lost) return;
     try {
@@ -383,20 +386,20 @@ export class SqliteStore implements KeyValueStore {
       const done = () => {
         this.#waiting.delete(done);
         signal.removeEventListener("abort", done);
-        if (this.#waiting.size === 0) {
-          clearInterval(this.#timer);
-          this.#timer = undefined;
-        }
         resolve();
       };
       this.#waiting.add(done);
       signal.addEventListener("abort", done);
-      this.#timer ??= setInterval(() => this.#poll(), POLL);
     });
   }
 
-  /** Whatever goes wrong here is for the watches: their next read meets it, where it can be tried again. */
-  #poll(): void {
+  #ignoreWrites(): void {
+    this.#notice?.[Symbol.dispose]();
+    this.#notice = undefined;
+  }
+
+  /** Another process may have written. Whatever goes wrong here is for the watches: their next read meets it, where it can be tried again. */
+  #noticed(): void {
     try {
       const now = performance.now();
       if (now - this.#looked > LOOK) this.#look(now);

@@ -75,15 +75,22 @@ export const LOGGING = {
   LogActionRateLimit: parameter(t.rate, { field: "logActionRateLimit" }),
   LogActionRateLimitBurst: parameter(t.integer(0, 9999), { default: "5", field: "logActionRateLimitBurst" }),
   LogDebugFilenameRegex: parameter(t.regex, { field: "logDebugFilenameRegex" }),
-  LogFilePath: parameter(t.file, { default: "/var/log/calico/felix.log", field: "logFilePath", fatal: true }),
+  LogFilePath: parameter(t.file, {
+    default: "/var/log/calico/felix.log",
+    field: "logFilePath",
+    fatal: true,
+    live: true,
+  }),
   LogPrefix: parameter(t.text, { default: "calico-packet", field: "logPrefix" }),
   LogSeverityFile: parameter(t.choice(["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "FATAL"]), {
     default: "INFO",
     field: "logSeverityFile",
+    live: true,
   }),
   LogSeverityScreen: parameter(t.choice(["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "FATAL"]), {
     default: "INFO",
     field: "logSeverityScreen",
+    live: true,
   }),
   LogSeveritySys: parameter(t.choice(["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "FATAL"]), {
     default: "INFO",

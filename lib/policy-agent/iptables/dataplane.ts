@@ -232,8 +232,7 @@ export class IptablesDataplane implements Dataplane {
 
   /** Where destroying is slow, a little at a time, for as long as some go. */
   #destroyLater(): void {
-    const before = this.#sets.doomed;
-    if (before === 0 || this.#closed || this.#destroying !== undefined) return;
+    if (this.#sets.doomed === 0 || this.#closed || this.#destroying !== undefined) return;
     this.#destroying = setTimeout(() => {
       this.#destroying = undefined;
       void this.#exclusive(() => this.#sets.destroy()).then(

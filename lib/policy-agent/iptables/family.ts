@@ -53,9 +53,9 @@ export class Family {
     this.#save = [iptablesTool(version, backend, "save")];
   }
 
-  /** What the kernel holds now. Throws DATAPLANE_UNREADABLE. */
-  async read(): Promise<ReadonlyMap<Table, KernelTable>> {
-    const { ok, output, words } = await this.#options.tools.run(this.#save);
+  /** What the kernel holds now, or one table of it. Throws DATAPLANE_UNREADABLE. */
+  async read(table?: Table): Promise<ReadonlyMap<Table, KernelTable>> {
+    const { ok, output, words } = await this.#options.tools.run([...this.#save, ...(table ? ["-t", table] : [])]);
     // A table that others filled by nft itself is left out with a remark, and looks empty.
     const foreign = /table `(raw|mangle|nat|filter)' is incompatible/i.exec(`${output} ${words}`);
     if (!ok || foreign) {
@@ -138,7 +138,7 @@ export class Family {
 
   /** Reads one table again after a refusal: what was planned may rest on what is no longer so. */
   async reread(table: Table): Promise<void> {
-    this.tables[table].compare((await this.read()).get(table) ?? emptyTable());
+    this.tables[table].compare((await this.read(table)).get(table) ?? emptyTable());
   }
 }
 

@@ -53,6 +53,8 @@ const SINGLE_READS = 8;
 const REPLACE = 1_000;
 /** Milliseconds that a round may spend on destroying: where the kernel waits for its readers each takes 40 ms. */
 const DESTROY_TIME = 60;
+/** So often it is tried to destroy a set that something refers to, until all is compared again. */
+const DESTROY_TRIES = 3;
 /** So many sets may be refused in a round before the rest waits for the next. */
 const REFUSALS = 20;
 
@@ -64,7 +66,8 @@ export class Sets {
   readonly #work = new Map<string, Work>();
   /** Names under which there may be a set with who knows what in it. */
   readonly #uncertain = new Set<string>();
-  readonly #doomed = new Set<string>();
+  /** Sets to destroy, and how often that was refused because something refers to them. */
+  readonly #doomed = new Map<string, number>();
   /** Usual names of sets that have their other name. */
   readonly #others = new Set<string>();
   readonly #renamed: string[] = [];
@@ -85,6 +88,11 @@ export class Sets {
   /** How many sets wait to be destroyed. */
   get doomed(): number {
     return this.#doomed.size;
+  }
+
+  /** Those of them for which it is worth trying again, though no rule of ours changes. */
+  get #destroyable(): string[] {
+    return [...this.#doomed].flatMap(([name, refusals]) => (refusals < DESTROY_TRIES ? name : []));
   }
 
   /** The name of a set in the kernel. */
@@ -110,7 +118,7 @@ export class Sets {
       const name = set ? this.#nameFor(version, set) : this.nameOf(version, id);
       if (set === undefined) {
         this.#work.delete(name);
-        if (this.#standing.has(name) || this.#uncertain.has(name)) this.#doomed.add(name);
+        if (this.#standing.has(name) || this.#uncertain.has(name)) this.#doomed.set(name, 0);
         continue;
       }
       const work = this.#workFor(version, id);
@@ -147,7 +155,7 @@ export class Sets {
     for (const [version, program] of this.#programs)
       for (const set of program.sets.values()) this.#nameFor(version, set);
     const wanted = this.#wanted();
-    for (const name of saved.keys()) if (!wanted.has(name)) this.#doomed.add(name);
+    for (const name of saved.keys()) if (!wanted.has(name)) this.#doomed.set(name, 0);
     for (const [name, { version, id }] of wanted) {
       const work = this.#workFor(version, id);
       const difference = this.#settle(work, saved.get(name));
@@ -192,7 +200,7 @@ export class Sets {
       if (refused === undefined) break;
       problems.push(`set ${refused.name} was refused: ${words}`);
       this.#uncertain.add(refused.name);
-      if (refused.temporary !== undefined) this.#doomed.add(refused.temporary);
+      if (refused.temporary !== undefined) this.#doomed.set(refused.temporary, 0);
       const work = this.#work.get(refused.name);
       if (work) work.compare = true;
       jobs = refusals < REFUSALS ? jobs.slice(accepted + 1) : [];
@@ -203,7 +211,7 @@ export class Sets {
   /** Destroys sets that nothing wants, as many as there is time for; `all`: whatever time it takes. The lines that were accepted. */
   async destroy(all = false): Promise<number> {
     const end = performance.now() + DESTROY_TIME;
-    const names = [...this.#doomed];
+    const names = all ? [...this.#doomed.keys()] : this.#destroyable;
     let commands = 0;
     for (let batch = 1; names.length > 0 && (all || performance.now() < end); batch *= 2) {
       const jobs = names
@@ -216,8 +224,9 @@ export class Sets {
           job.done();
         }
         if (refused === undefined) break;
-        // One that is in use still is tried again after the next round.
+        // nf_tables lets go of a rule's sets a moment after the rule is gone; others may refer to a set for ever.
         if (/does not exist/.test(words)) this.#gone(refused.name);
+        else this.#doomed.set(refused.name, (this.#doomed.get(refused.name) ?? 0) + 1);
         jobs.shift();
       }
     }
@@ -226,9 +235,12 @@ export class Sets {
 
   /** Destroys every set of Calico's that nothing refers to, whatever the programs say. */
   async destroyEverything(): Promise<void> {
-    for (const { name } of await this.#save([])) this.#doomed.add(name);
+    for (const { name } of await this.#save([])) this.#doomed.set(name, 0);
     this.#work.clear();
-    await this.destroy(true);
+    for (let tries = 0; tries < DESTROY_TRIES && this.#doomed.size > 0; tries++) {
+      if (tries > 0) await new Promise((resolve) => setTimeout(resolve, 20 * tries));
+      await this.destroy(true);
+    }
   }
 
   #gone(name: string): void {
@@ -254,7 +266,7 @@ export class Sets {
     const usual = setName(version, id);
     if (!this.#others.delete(usual)) this.#others.add(usual);
     this.#work.delete(name);
-    this.#doomed.add(name);
+    this.#doomed.set(name, 0);
     this.#renamed.push(name);
     this.#workFor(version, id).compare = true;
     return this.nameOf(version, id);

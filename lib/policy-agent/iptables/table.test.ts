@@ -220,6 +220,15 @@ describe("what cannot be as it should", () => {
     for (const name of ["cali-new", "cali-set"]) expect(kernel.chains.get(name)?.[0]).toMatch(/--jump DROP$/);
   });
 
+  it("a chain that another left stays what it was, too", () => {
+    const { state, kernel } = fresh();
+    kernel.send([":cali-a - [0:0]", "-A cali-a somebody's"]);
+    state.cannotSay("cali-a", "why");
+    state.compare(kernel.save());
+    expect(apply(state, kernel)?.problems).toEqual(["chain filter cali-a: why; it stays what it was"]);
+    expect(kernel.chains.get("cali-a")).toEqual(["somebody's"]);
+  });
+
   it("what is held back stays what it was, and is done when it is not", () => {
     const { state, kernel } = fresh();
     want(state, "cali-a", port(6));

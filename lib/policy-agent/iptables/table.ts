@@ -167,7 +167,8 @@ export class TableState {
       if (wanted === undefined && why === undefined) {
         if (!hold.has(name)) chains.set(name, undefined);
       } else if (wanted === undefined || why !== undefined || hold.has(name)) {
-        chains.set(name, this.#fallback(name, hasSet));
+        const instead = this.#fallback(name, hasSet);
+        if (instead !== undefined) chains.set(name, instead);
       } else {
         chains.set(name, wanted);
       }
@@ -213,12 +214,14 @@ export class TableState {
   }
 
   #insteadOf(name: string): string {
-    return this.#standing.has(name) ? "it stays what it was" : this.table === "nat" ? "it is empty" : "it denies";
+    const wasThere = this.#standing.has(name) || this.#kernel.chains.has(name);
+    return wasThere ? "it stays what it was" : this.table === "nat" ? "it is empty" : "it denies";
   }
 
-  /** What a chain holds while it cannot hold what it should. */
-  #fallback(name: string, hasSet: (name: string) => boolean): Content {
+  /** What a chain holds while it cannot hold what it should; undefined: what it has, which is of whoever was here before. */
+  #fallback(name: string, hasSet: (name: string) => boolean): Content | undefined {
     const before = this.#standing.get(name);
+    if (before === undefined && this.#kernel.chains.has(name)) return undefined;
     return before?.sets.every(hasSet) ? before : this.#closed(name);
   }
 

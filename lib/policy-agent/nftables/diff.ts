@@ -53,7 +53,7 @@ export const noWants = (): Wants => ({ chains: new Map(), sets: new Map(), maps:
 
 export const emptyHeld = (): Held => ({ table: "absent", chains: new Map(), sets: new Map(), maps: new Map() });
 
-export function hashesOf(rules: readonly SentRule[]): string {
+function hashesOf(rules: readonly SentRule[]): string {
   return rules.map(({ hash }) => hash).join(" ");
 }
 

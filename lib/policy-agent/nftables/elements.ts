@@ -187,7 +187,7 @@ export function mapParts(interfaceName: string, chain: string): Parts {
 /** As nft writes it. */
 export function elementText(element: Element): string {
   const { key, end, chain } = partsOf(element);
-  if (chain !== undefined) return `"${interfaceOf(key)}" : goto ${chain}`;
+  if (chain !== undefined) return `"${interfaceName(key)}" : goto ${chain}`;
   if (end === undefined) {
     const address = key.length - 8;
     return `${formatKey(key.subarray(0, address))} . ${key[address]} . ${formatKey(key.subarray(address + 4, address + 6))}`;
@@ -206,7 +206,7 @@ function before(key: Uint8Array): Uint8Array {
 const formatKey = (key: Uint8Array): string =>
   key.length === 2 ? `${(key[0]! << 8) | key[1]!}` : formatAddress(addressFromBytes(key));
 
-export const interfaceOf = (key: Uint8Array): string => Buffer.from(key).toString("utf8").replace(/\0+$/, "");
+export const interfaceName = (key: Uint8Array): string => Buffer.from(key).toString("utf8").replace(/\0+$/, "");
 
 /** One text for one element of a set (not of a map), whatever it was read from: key, and of intervals the end. */
 export function keyText({ key, end }: Parts): string {

@@ -11,7 +11,7 @@ import {
 } from "../../netlink/netfilter/index.ts";
 import type { Hook, IpVersion } from "../rules/index.ts";
 import { emptyHeld, type Held } from "./diff.ts";
-import { interfaceOf, joinListed, type ListedElement, readElements, shapeOf } from "./elements.ts";
+import { interfaceName, joinListed, type ListedElement, readElements, shapeOf } from "./elements.ts";
 import { type BaseChain, baseText, HOOK_NUMBERS } from "./names.ts";
 import { commentOf } from "./operations.ts";
 import { hashOf } from "./render.ts";
@@ -174,7 +174,7 @@ export function readSet(netfilter: Netfilter, version: IpVersion, table: string,
 }
 
 /** Of an interface, from a map's key. */
-const nameOf = (key: string): string => interfaceOf(Buffer.from(key, "latin1"));
+const nameOf = (key: string): string => interfaceName(Buffer.from(key, "latin1"));
 
 const HOOK_NAMES = Object.entries(HOOK_NUMBERS) as [Hook, number][];
 

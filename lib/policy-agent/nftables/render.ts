@@ -40,8 +40,8 @@ export interface CompiledRule {
   readonly context: Context;
 }
 
-/** Without the hash of a rule, the kernel's rule is nobody's. */
-export const HASH_PREFIX = "cali:";
+/** Before the hash in a comment: a rule without it is nobody of ours. */
+const HASH_PREFIX = "cali:";
 const HASH_LENGTH = 16;
 /** NFTNL_UDATA_COMMENT_MAXLEN, the NUL included. */
 const MAX_COMMENT = 127;
@@ -109,7 +109,7 @@ export function portSetsOf(rules: readonly Rule[], version: IpVersion): PortSet[
 }
 
 /** Empty for what every packet is. */
-export function renderMatch(match: Match, version: IpVersion): string {
+function renderMatch(match: Match, version: IpVersion): string {
   const ip = version === 4 ? "ip" : "ip6";
   const not = "not" in match && match.not === true;
   const unequal = not ? "!= " : "";
@@ -172,7 +172,7 @@ export function renderMatch(match: Match, version: IpVersion): string {
 const address = (side: "source" | "destination"): string => (side === "source" ? "saddr" : "daddr");
 const port = (side: "source" | "destination"): string => (side === "source" ? "sport" : "dport");
 
-export function renderAction(action: Action, { version, table }: Context): string {
+function renderAction(action: Action, { version, table }: Context): string {
   switch (action.do) {
     case "accept":
     case "drop":
