@@ -208,6 +208,7 @@ export class Prober {
     // A protocol without any number: told by its addresses.
     return [...pending.values()].find(
       ({ probe }) =>
+        probe.version === packet.version &&
         probe.protocol === packet.protocol &&
         packet.source === (probe.source ?? this.#place(probe.from).addresses[packet.version]) &&
         packet.destination === (probe.destination ?? this.#place(probe.to).addresses[packet.version]),

@@ -2,8 +2,9 @@
  * One node with a few pods under policy, a machine outside, and an agent that can be ended, replaced and deceived. `x/server` may be reached by
  * `x/friend` and by nobody else; `x/friend` by everybody.
  */
-import { join } from "node:path";
+
 import { Database } from "bun:sqlite";
+import { join } from "node:path";
 import { type Backend, type Cluster, createCluster, pool } from "../../cni/cluster.ts";
 import { addressesIn } from "../../cni/result.ts";
 import type { Node, Pod } from "../../lab/index.ts";
@@ -145,8 +146,15 @@ export class Bed {
     }
   }
 
-  async becomes(verdict: ProbeResult["verdict"], from: string, to: string, timeout = 10_000, port = PORT): Promise<void> {
-    const wrong = (): string => `${from} > ${to} port ${port} does not become ${verdict}; ${this.#agents.at(-1)?.log().slice(-3_000)}`;
+  async becomes(
+    verdict: ProbeResult["verdict"],
+    from: string,
+    to: string,
+    timeout = 10_000,
+    port = PORT,
+  ): Promise<void> {
+    const wrong = (): string =>
+      `${from} > ${to} port ${port} does not become ${verdict}; ${this.#agents.at(-1)?.log().slice(-3_000)}`;
     await until(async () => (await this.verdict(from, to, 4, port)) === verdict, wrong, timeout);
   }
 
@@ -170,24 +178,28 @@ export class Bed {
   store(values: Readonly<Record<string, string | undefined>>): void {
     using database = new Database(`${this.cluster.lab.machineShare}/datastore.db`);
     database.run("PRAGMA busy_timeout = 5000");
-    database.transaction(() => {
-      const { revision } = database.query("SELECT max(revision) + 1 AS revision FROM changes").get() as { revision: number };
-      for (const [key, value] of Object.entries(values)) {
-        const before = database.query("SELECT value, modified, created FROM kv WHERE key = ?").get(key) as {
-          value: string;
-          modified: number;
-          created: number;
-        } | null;
-        database
-          .query("INSERT INTO changes (revision, key, value, modified, created) VALUES (?, ?, ?, ?, ?)")
-          .run(revision, key, before?.value ?? null, before?.modified ?? null, before?.created ?? null);
-        if (value === undefined) database.query("DELETE FROM kv WHERE key = ?").run(key);
-        else
+    database
+      .transaction(() => {
+        const { revision } = database.query("SELECT max(revision) + 1 AS revision FROM changes").get() as {
+          revision: number;
+        };
+        for (const [key, value] of Object.entries(values)) {
+          const before = database.query("SELECT value, modified, created FROM kv WHERE key = ?").get(key) as {
+            value: string;
+            modified: number;
+            created: number;
+          } | null;
           database
-            .query("INSERT OR REPLACE INTO kv (key, value, modified, created) VALUES (?, ?, ?, ?)")
-            .run(key, value, revision, before?.created ?? revision);
-      }
-    }).immediate();
+            .query("INSERT INTO changes (revision, key, value, modified, created) VALUES (?, ?, ?, ?, ?)")
+            .run(revision, key, before?.value ?? null, before?.modified ?? null, before?.created ?? null);
+          if (value === undefined) database.query("DELETE FROM kv WHERE key = ?").run(key);
+          else
+            database
+              .query("INSERT OR REPLACE INTO kv (key, value, modified, created) VALUES (?, ?, ?, ?)")
+              .run(key, value, revision, before?.created ?? revision);
+        }
+      })
+      .immediate();
   }
 
   /** Ends what a test left running. */

@@ -129,7 +129,9 @@ export class Traffic {
     clearInterval(this.#timer);
     const lost = (): string[] =>
       this.#counts.flatMap(({ flow, arrived, sent }) =>
-        flow.expected === "allow" && arrived !== sent ? [`${describe(flow)}: ${sent - arrived} of ${sent} were lost`] : [],
+        flow.expected === "allow" && arrived !== sent
+          ? [`${describe(flow)}: ${sent - arrived} of ${sent} were lost`]
+          : [],
       );
     const deadline = performance.now() + UNDER_WAY_MS;
     for (this.#drain(); lost().length > 0 && performance.now() < deadline; this.#drain()) await Bun.sleep(PERIOD_MS);

@@ -12,9 +12,9 @@ export interface IptablesOptions {
   readonly backend: Backend;
   /** ChainInsertMode: Calico's first rules before everybody else's in the kernel's chains (default), or after. */
   readonly insertMode?: "insert" | "append";
-  /** IptablesLockTimeout: seconds to wait for the xtables lock; 10 when absent. Only `legacy` has the lock. */
+  /** IptablesLockTimeoutSecs: seconds to wait for the xtables lock; 10 when absent. Only `legacy` has the lock. */
   readonly lockTimeout?: number;
-  /** The lock's file, which tells of others that use `legacy`; /run/xtables.lock when absent. */
+  /** IptablesLockFilePath: the file of the lock, which tells of others that use `legacy`; /run/xtables.lock when absent. */
   readonly lockFile?: string;
   /** MaxIpsetSize: members one set may have; 1,048,576 when absent. */
   readonly maxIpsetSize?: number;

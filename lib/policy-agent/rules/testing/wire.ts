@@ -126,7 +126,7 @@ function encodeBody(packet: Packet, pseudo: (length: number) => Uint8Array): Uin
       const view = new DataView(body.buffer);
       view.setUint16(0, sourcePort);
       view.setUint16(2, destinationPort);
-      view.setUint16(4, packet.protocol === UDP ? body.length : 0); // UDP-Lite: checksum coverage, 0 for all (RFC 3828)
+      view.setUint16(4, body.length); // of UDP-Lite the checksum's coverage (RFC 3828)
       view.setUint16(6, checksum(pseudo(body.length), body));
       return body;
     }

@@ -1,0 +1,33 @@
+/**
+ * What goes wrong on a node, done on purpose to the built agent: through all of it nothing that has to be denied passes, what is established goes on,
+ * and what is enforced in the end is what the datastore says. Each part of the list is a file of faults/.
+ */
+import { afterAll, afterEach, beforeAll, describe } from "vitest";
+import { missingBuild, missingTool } from "../lab/index.ts";
+import { describeLab } from "../lab/suite.ts";
+import { Bed } from "./faults/bed.ts";
+import { repairTests } from "./faults/repairs.ts";
+import { DATAPLANES, type DataplaneName } from "./world.ts";
+
+const TOOLS: Readonly<Record<DataplaneName, readonly string[]>> = {
+  nftables: ["nft"],
+  "iptables-nft": ["iptables-nft-restore", "ipset", "nft"],
+  "iptables-legacy": ["iptables-legacy-restore", "ipset"],
+};
+
+for (const dataplane of DATAPLANES) {
+  describeLab(
+    `faults on ${dataplane}`,
+    () => {
+      let bed: Bed;
+      beforeAll(async () => {
+        bed = await Bed.create({ dataplane });
+      });
+      afterEach(() => bed.endAll());
+      afterAll(() => bed?.dispose());
+      const parts = { "repairs what others change": repairTests };
+      for (const [name, tests] of Object.entries(parts)) describe(name, () => tests(() => bed, dataplane));
+    },
+    missingBuild() ?? TOOLS[dataplane].map(missingTool).find((tool) => tool !== undefined),
+  );
+}
