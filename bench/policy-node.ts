@@ -249,9 +249,9 @@ export class Agent {
     );
   }
 
-  /** Ends it at once, as a crash would. */
-  async kill(): Promise<void> {
-    this.#child.kill("SIGKILL");
+  /** Ends it; at once, as a crash would, with SIGKILL. */
+  async end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
+    this.#child.kill(signal);
     await this.#child.exited;
   }
 }

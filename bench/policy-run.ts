@@ -242,7 +242,7 @@ class Run {
       calculation: mean("felix_calc_graph_update_time_seconds"),
       apply: mean("felix_int_dataplane_apply_time_seconds"),
     };
-    await agent.kill();
+    await agent.end("SIGTERM");
     await client.close();
     return result;
   }
@@ -268,9 +268,9 @@ class Run {
       clearKernel();
       routePlainly();
       probe.until(true);
-      await (await startUp(empty, false)).kill();
+      await (await startUp(empty, false)).end("SIGKILL");
       policy = await client.update(NetworkPolicy, { ...policy, spec: target({ ingress: allow }).spec });
-      await (await startUp(programmed, true)).kill();
+      await (await startUp(programmed, true)).end("SIGKILL");
       policy = await client.update(NetworkPolicy, { ...policy, spec: target({ ingress: deny }).spec });
     }
     probe.close();
@@ -309,7 +309,7 @@ class Run {
       // What starting up does besides is not what is measured.
       await Bun.sleep(1000);
       enforced.push(await rates(probe));
-      await agent.kill();
+      await agent.end("SIGKILL");
     }
     probe.close();
     await client.close();

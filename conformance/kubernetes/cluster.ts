@@ -49,6 +49,8 @@ export interface PodOptions {
   readonly namespace?: string;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly labels?: Readonly<Record<string, string>>;
+  /** Default: default. */
+  readonly serviceAccount?: string;
 }
 
 /** calicoctl, calico-ipam or kubectl-like programs with nothing but a kubeconfig, on the machine itself. */
@@ -77,7 +79,7 @@ export class KubernetesCluster {
   static async create(options: KubernetesClusterOptions): Promise<KubernetesCluster> {
     const [server, lab] = await Promise.allSettled([
       startApiServer({ crds: options.mode, names: ["172.31.0.1"], audit: options.audit ?? false }),
-      createLab({ nodes: options.nodes ?? 1 }),
+      createLab({ nodes: options.nodes ?? 1, ...(process.env.CALICO_DIST ? { dist: process.env.CALICO_DIST } : {}) }),
     ]);
     if (server.status === "rejected" || lab.status === "rejected") {
       if (server.status === "fulfilled") await server.value.stop();
@@ -157,13 +159,13 @@ export class KubernetesCluster {
 
   /** A pod as the scheduler leaves it, and its sandbox on that node. */
   async pod(name: string, options: PodOptions = {}, node: Node = this.node): Promise<Pod> {
-    const { namespace = "default", annotations = {}, labels = {} } = options;
+    const { namespace = "default", annotations = {}, labels = {}, serviceAccount = "default" } = options;
     await this.server.apply({
       apiVersion: "v1",
       kind: "Pod",
       metadata: { name, namespace, annotations, labels },
       // The account is what the admission plugin fills in that the harness leaves out.
-      spec: { nodeName: node.name, serviceAccountName: "default", containers: [{ name: "c", image: "none" }] },
+      spec: { nodeName: node.name, serviceAccountName: serviceAccount, containers: [{ name: "c", image: "none" }] },
     });
     return this.sandbox(name, node);
   }

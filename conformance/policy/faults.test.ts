@@ -2,10 +2,13 @@
  * What goes wrong on a node, done on purpose to the built agent: through all of it nothing that has to be denied passes, what is established goes on,
  * and what is enforced in the end is what the datastore says. Each part of the list is a file of faults/.
  */
-import { afterAll, afterEach, beforeAll, describe } from "vitest";
+import { afterAll, beforeAll, describe } from "vitest";
 import { missingBuild, missingTool } from "../lab/index.ts";
 import { describeLab } from "../lab/suite.ts";
+import { absenceTests } from "./faults/absences.ts";
 import { Bed } from "./faults/bed.ts";
+import { crashTests } from "./faults/crashes.ts";
+import { loadTests } from "./faults/load.ts";
 import { repairTests } from "./faults/repairs.ts";
 import { DATAPLANES, type DataplaneName } from "./world.ts";
 
@@ -23,10 +26,18 @@ for (const dataplane of DATAPLANES) {
       beforeAll(async () => {
         bed = await Bed.create({ dataplane });
       });
-      afterEach(() => bed.endAll());
       afterAll(() => bed?.dispose());
-      const parts = { "repairs what others change": repairTests };
-      for (const [name, tests] of Object.entries(parts)) describe(name, () => tests(() => bed, dataplane));
+      const parts = {
+        "repairs what others change": repairTests,
+        "is killed while it changes the kernel": crashTests,
+        "is away": absenceTests,
+        "has much to do": loadTests,
+      };
+      for (const [name, tests] of Object.entries(parts))
+        describe(name, () => {
+          afterAll(() => bed.endAll());
+          tests(() => bed, dataplane);
+        });
     },
     missingBuild() ?? TOOLS[dataplane].map(missingTool).find((tool) => tool !== undefined),
   );

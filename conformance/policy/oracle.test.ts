@@ -30,7 +30,10 @@ function inputs(resources: readonly string[]): Input[] {
     if (object.kind !== "Pod") return object;
     const place = `${object.metadata.namespace}/${object.metadata.name}`;
     const own = addresses.get(place) ?? { 4: "10.65.0.99", 6: "fd65::99" };
-    return { ...object, status: { phase: "Running", podIP: own[4], podIPs: [{ ip: own[4] }, { ip: own[6] }] } } as Resource;
+    return {
+      ...object,
+      status: { phase: "Running", podIP: own[4], podIPs: [{ ip: own[4] }, { ip: own[6] }] },
+    } as Resource;
   });
   const applied = resources.flatMap((text) => parseAllDocuments(text).map((document) => document.toJS() as Resource));
   return [...TIERS, ...standing, ...applied].flatMap((resource) => {

@@ -64,6 +64,8 @@ export interface ProbeResult {
 /** Milliseconds without any arrival after which what is missing is taken for denied. */
 const QUIET = 250;
 const FIRST = 10_000;
+/** Each probe has a number that no earlier one had, of any prober: an old connection would let it through. */
+let next = FIRST;
 const PROTOCOLS = [ICMP, TCP, UDP, SCTP, UDPLITE, 99];
 
 interface Socket {
@@ -84,8 +86,6 @@ export class Prober {
   readonly #senders = new Map<string, Readonly<Record<4 | 6, number>>>();
   readonly #sockets: Socket[] = [];
   readonly #buffer = allocate(65_536);
-  /** Each probe has a number that no earlier one had: an old connection would let it through. */
-  #next = FIRST;
 
   constructor(places: readonly ProbePlace[]) {
     this.#places = new Map(places.map((place) => [place.name, place]));
@@ -139,8 +139,8 @@ export class Prober {
   }
 
   #number(): number {
-    const number = this.#next++;
-    if (this.#next > 65_000) this.#next = FIRST;
+    const number = next++;
+    if (next > 65_000) next = FIRST;
     return number;
   }
 

@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
+import { TCP } from "../../lib/policy-agent/rules/testing/index.ts";
 import { type Cluster, createCluster, pool } from "../cni/cluster.ts";
 import { addressesIn } from "../cni/result.ts";
 import type { Node } from "../lab/index.ts";
@@ -29,6 +30,14 @@ const AGENT_LOG = "agent.log";
 /** How long the agent may take to start, and a change to be in force, in milliseconds. Far more than either needs. */
 const START_TIMEOUT = 30_000;
 const CHANGE_TIMEOUT = 10_000;
+
+/**
+ * The kernel limits its ICMP errors, and a matrix asks for many at once. Its connection tracking verifies a UDP-Lite checksum as if it were UDP's
+ * (udplite_error in net/netfilter/nf_conntrack_proto_udp.c) and calls every right one invalid.
+ */
+const SYSCTLS = `cd /proc/sys/net &&
+  echo 0 >ipv4/icmp_ratelimit && echo 100000 >ipv4/icmp_msgs_burst && echo 100000 >ipv4/icmp_msgs_per_sec &&
+  echo 0 >ipv6/icmp/ratelimit && echo 0 >netfilter/nf_conntrack_checksum`;
 
 export class World {
   readonly #cluster: Cluster;
@@ -70,6 +79,7 @@ export class World {
       await outside.run(["ip", "-batch", "-"], {
         stdin: `route add 10.65.0.0/24 via ${node.address4}\nroute add fd65::/120 via ${node.address6}\n`,
       });
+      await node.run(["sh", "-c", SYSCTLS]);
       const agent = startAgent(cluster, node, dataplane);
       const world = new World(cluster, node, places, agent);
       await world.#ready();
@@ -85,10 +95,19 @@ export class World {
     return this.#node.run(["calicoctl", ...args], { env: this.#cluster.env, stdin });
   }
 
-  /** Applies resources, and waits until the agent has seen the last of them. */
+  /** Applies resources, and waits until the agent enforces what was written last: a port of the barrier's pod, which no earlier turn opened. */
   async apply(yaml: string): Promise<void> {
-    await this.calicoctl(["apply", "-f", "-"], yaml);
-    await this.#barrier();
+    const port = 20_000 + ++this.#turn;
+    await this.calicoctl(["apply", "-f", "-"], `${yaml}---\n${barrierPolicy(port)}`);
+    const probe = { from: OUTSIDE, to: BARRIER, version: 4, protocol: TCP, port } as const;
+    const deadline = performance.now() + CHANGE_TIMEOUT;
+    for (;;) {
+      const [result] = await this.#prober.probe([probe]);
+      if (result?.verdict === "allow") return;
+      if (performance.now() > deadline) {
+        throw new Error(`what was applied is not in force after ${CHANGE_TIMEOUT} ms\n${this.log().slice(-4000)}`);
+      }
+    }
   }
   async delete(yaml: string): Promise<void> {
     await this.calicoctl(["delete", "--skip-not-exists", "-f", "-"], yaml);
@@ -115,7 +134,6 @@ export class World {
     }
   }
 
-  debug(command: string[]): Promise<string> { return this.#node.run(command); }
   /** What the agent has logged so far. */
   log(): string {
     return readFileSync(join(this.#cluster.lab.machineShare, AGENT_LOG), "utf8");
@@ -139,24 +157,6 @@ export class World {
         throw new Error(`the agent is not ready (${HEALTH}): ${stdout}${stderr}\n${this.log()}`);
       }
       await Bun.sleep(50);
-    }
-  }
-
-  /** Opens another port of the barrier's pod and waits until it is the one that is open. */
-  async #barrier(): Promise<void> {
-    const port = 20_000 + ++this.#turn;
-    await this.calicoctl(["apply", "-f", "-"], barrierPolicy(port));
-    const ends = { from: OUTSIDE, to: BARRIER, version: 4, protocol: 6 } as const;
-    const deadline = performance.now() + CHANGE_TIMEOUT;
-    for (;;) {
-      const [now, before] = await this.#prober.probe([
-        { ...ends, port },
-        { ...ends, port: port - 1 },
-      ]);
-      if (now?.verdict === "allow" && before?.verdict === "deny") return;
-      if (performance.now() > deadline) {
-        throw new Error(`what was applied is not in force after ${CHANGE_TIMEOUT} ms\n${this.log().slice(-4000)}`);
-      }
     }
   }
 }

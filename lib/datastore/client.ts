@@ -21,7 +21,7 @@ export interface Capabilities {
 export type Index =
   /**
    * BlockAffinity and IPAMBlock: those of one host or virtual owner, of either type when none is given; blocks are found
-   * through their affinities. WorkloadEndpoint: those of one node.
+   * through their affinities. WorkloadEndpoint: those of one node. Node: the one of that name.
    */
   | { readonly node: string; readonly affinityType?: "host" | "virtual" }
   /** Any namespaced kind. */

@@ -21,11 +21,14 @@ export type DatastoreErrorCode =
 /** The one error of every datastore. `message` names the datastore or the object, and what would help. */
 export class DatastoreError extends Error {
   override readonly name = "DatastoreError";
+  /** The datastore does not have the kind at all: its CustomResourceDefinition is not installed. The code is CONFIG. */
+  readonly kindMissing: boolean;
   constructor(
     readonly code: DatastoreErrorCode,
     message: string,
-    options?: { cause?: unknown },
+    options: { cause?: unknown; kindMissing?: boolean } = {},
   ) {
-    super(message, options);
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.kindMissing = options.kindMissing ?? false;
   }
 }

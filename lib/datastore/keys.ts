@@ -94,6 +94,8 @@ export function rangesOf(kind: Kind, index: Index | undefined): Range[] {
       return [{ key: IPAM_CONFIG }];
     default: {
       const prefix = `${kind.verbatim ? KUBERNETES : RESOURCES}${kind.plural}/`;
+      if (index && "node" in index && kind.kind === "Node")
+        return [{ key: `${prefix}${segment(kind, "metadata.name", index.node)}` }];
       if (!index || !("namespace" in index) || !kind.namespaced) return [prefixRange(prefix)];
       const namespace = segment(kind, "metadata.namespace", index.namespace);
       return [prefixRange(`${prefix}${namespace}/${"namePrefix" in index ? index.namePrefix : ""}`)];

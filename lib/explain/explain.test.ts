@@ -192,7 +192,7 @@ describe("why a rule does not match", () => {
     [
       { destination: { ports: ["pg"] } },
       { protocol: 1 },
-      "ICMP has no ports, the rule wants a port named pg (2 there are)",
+      "ICMP has no ports, the rule wants a port named pg (there are 2)",
     ],
     [
       { source: { services: { name: "api", namespace: "shop" } } },
@@ -334,8 +334,8 @@ describe("host endpoints", () => {
       ask({ source: "203.0.113.1", destination: "192.0.2.2", destinationPort: 22 }),
     );
     expect(steps.map(({ traffic, decision }) => [traffic, decision.verdict, decision.words])).toEqual([
-      ["untracked", "continue", "nothing that decides"],
-      ["preDNAT", "continue", "nothing that decides"],
+      ["untracked", "continue", "no rule, as none matched"],
+      ["preDNAT", "continue", "no rule, as none matched"],
       ["normal", "deny", "GlobalNetworkPolicy plain, ingress[0]"],
     ]);
     expect(warnings).toEqual([expect.stringContaining("TCP port 22 is a failsafe port by default")]);
@@ -364,6 +364,11 @@ describe("host endpoints", () => {
       ask({ source: "shop/db", destination: "192.0.2.2" }),
     );
     expect(warnings).toEqual([expect.stringContaining("defaultEndpointToHostAction")]);
+  });
+
+  test("what a host sends to its own workloads, no policy keeps from them", () => {
+    const { warnings } = explain([...BASE, node, eth0], ask({ source: "192.0.2.2", destination: "shop/db" }));
+    expect(warnings).toEqual([expect.stringContaining("a host reaches its own workloads whatever policy says")]);
   });
 });
 

@@ -110,7 +110,7 @@ function addressMismatches(asking: Asking, rule: RuleSide): string[] {
 /** Why an address is not among those that selectors, or a service, stand for. */
 function notInSet({ view, packet, side, end, stored, namespace }: Asking, id: string): string {
   const size = view.set(id).size;
-  const members = `set ${id.slice(0, 14)}…, ${size === 1 ? "1 member" : `${size} members`}`;
+  const members = setText(id, size);
   if (stored.services?.name && id.startsWith("svc")) {
     return `${side} ${packet[side]} is not behind the service ${stored.services.name} (${members})`;
   }
@@ -121,6 +121,9 @@ function notInSet({ view, packet, side, end, stored, namespace }: Asking, id: st
   const labels = labelsText(stored, end, scope);
   return labels === "" ? which : `${which}: ${labels}`;
 }
+
+const setText = (id: string, size: number): string =>
+  `set ${id.slice(0, 14)}…, ${size === 1 ? "1 member" : `${size} members`}`;
 
 /** The values that an endpoint has of the labels in the selectors of a rule. */
 function labelsText(stored: EntityRule, { title, labels }: End, scope: string | undefined): string {
@@ -200,7 +203,7 @@ function portMismatches({ view, packet, side, stored }: Asking, rule: RuleSide):
     const size = view.set(id).size;
     const service = stored.services?.name ?? "";
     const what = port === undefined ? address : `${address} port ${port}/${protocol ?? packet.protocolName}`;
-    reasons.push(`${side} ${what} is not behind the service ${service} (set ${id.slice(0, 14)}…, ${size} members)`);
+    reasons.push(`${side} ${what} is not behind the service ${service} (${setText(id, size)})`);
   }
   return reasons;
 }
@@ -210,7 +213,7 @@ export const portNotKnown = (side: string): string => `the ${side} port is not k
 
 function namedText(view: View, ids: readonly string[]): string {
   const total = ids.reduce((sum, id) => sum + view.set(id).size, 0);
-  return ` (${total === 0 ? "no endpoint has one" : `${total} there are`})`;
+  return ` (${total === 0 ? "no endpoint has one" : total === 1 ? "there is 1" : `there are ${total}`})`;
 }
 
 const icmpOf = ({ ipVersion }: Packet): number => (ipVersion === 4 ? 1 : 58);

@@ -4,6 +4,7 @@ import type {
   Packet,
   Party,
   Step,
+  Traffic,
   VisitedPolicy,
   VisitedProfile,
   VisitedRule,
@@ -74,7 +75,7 @@ class Renderer {
     if (tiers.length === 0 && traffic === "normal") {
       lines.push(`   No policy selects it for ${direction}${profiles.length > 0 ? ": its profiles decide" : ""}.`);
     }
-    for (const tier of tiers) lines.push(...this.#tier(tier));
+    for (const tier of tiers) lines.push(...this.#tier(tier, traffic));
     for (const profile of profiles) lines.push(...this.#profile(profile));
     if (staged !== undefined) {
       const isSame = staged.verdict === decision.verdict && staged.words === decision.words;
@@ -85,10 +86,14 @@ class Renderer {
     return lines;
   }
 
-  #tier({ name, order, defaultAction, policies, outcome }: VisitedTier): string[] {
-    const lines = [`   tier ${this.#style.bold(name)} (${orderText(order)}, default action ${defaultAction})`];
+  #tier({ name, order, defaultAction, policies, outcome }: VisitedTier, traffic: Traffic): string[] {
+    // Before tracking and before DNAT a tier has no default action: what is not decided there is decided by plain policy.
+    const isEarly = traffic === "untracked" || traffic === "preDNAT";
+    const atItsEnd = isEarly ? "" : `, default action ${defaultAction}`;
+    const lines = [`   tier ${this.#style.bold(name)} (${orderText(order)}${atItsEnd})`];
     for (const policy of policies) lines.push(...this.#policy(policy));
-    lines.push(`     ${this.#style.dim("->")} ${OUTCOMES[outcome]}`);
+    const end = isEarly && outcome === "default Pass" ? "no rule matched: not decided here" : OUTCOMES[outcome];
+    lines.push(`     ${this.#style.dim("->")} ${end}`);
     return lines;
   }
 

@@ -95,7 +95,14 @@ function hosts({ resources, packet, source, destination, steps }: Answered): str
     destination.endpoint?.kind === "HostEndpoint" ? destination.endpoint.node : resources.nodeOf(destination.address);
   if (node !== undefined && node === target) {
     found.push(
-      `${destination.address} is the host of ${source.endpoint?.title}: what a workload sends to its host is also subject to defaultEndpointToHostAction of FelixConfiguration (Drop by default)`,
+      `${destination.address} is the host of ${source.endpoint?.title}: what a workload sends to its own host does not come to the plain policy of a host endpoint; after the workload's egress policy defaultEndpointToHostAction of FelixConfiguration decides (Drop by default)`,
+    );
+  }
+  const to = destination.endpoint?.kind === "WorkloadEndpoint" ? destination.endpoint.node : undefined;
+  const from = source.endpoint?.kind === "HostEndpoint" ? source.endpoint.node : resources.nodeOf(source.address);
+  if (to !== undefined && to === from) {
+    found.push(
+      `${source.address} is the host of ${destination.endpoint?.title}: a host reaches its own workloads whatever policy says, so that its kubelet can ask whether they are well`,
     );
   }
   if (source.address === destination.address) {

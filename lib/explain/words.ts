@@ -39,7 +39,7 @@ export function byWords(by: By, direction: Direction): string {
     case "no-profile":
       return "no rule at all: what neither policy nor a profile allows is denied";
     case "nothing":
-      return "nothing that decides";
+      return "no rule, as none matched";
   }
 }
 
@@ -78,7 +78,7 @@ function entityText(word: "from" | "to", side: EntityRule = {}): string {
   const who = [
     endpointsText(side),
     side.nets?.length ? `nets ${side.nets.join(", ")}` : "",
-    side.notNets?.length ? `not in nets ${side.notNets.join(", ")}` : "",
+    side.notNets?.length ? `outside of ${side.notNets.join(", ")}` : "",
     side.services?.name ? `service ${serviceText(side)}` : "",
     side.ports?.length ? `port ${side.ports.join(", ")}` : "",
     side.notPorts?.length ? `not port ${side.notPorts.join(", ")}` : "",
@@ -116,7 +116,7 @@ export function parsedText(rule: ParsedRule): string {
   const sideText = (word: string, side: ParsedRule["source"]): string => {
     const parts = [
       side.nets ? `nets ${side.nets.join(", ")}` : "",
-      side.notNets ? `not in nets ${side.notNets.join(", ")}` : "",
+      side.notNets ? `outside of ${side.notNets.join(", ")}` : "",
       side.sets ? `sets ${side.sets.join(", ")}` : "",
       side.notSets ? `not in sets ${side.notSets.join(", ")}` : "",
       side.ports ? `port ${portsText(side.ports)}` : "",

@@ -3,7 +3,7 @@ import { FelixConfiguration } from "../api/felixconfiguration.ts";
 import type { Kind } from "../api/kind.ts";
 import type { Resource } from "../api/meta.ts";
 import { Node } from "../api/node.ts";
-import { type Client, DatastoreError } from "../datastore/index.ts";
+import { type Client, DatastoreError, type Index } from "../datastore/index.ts";
 import { pause } from "../wait/index.ts";
 import { type ConfigInputs, chooseConfigurations, type ResolvedConfig, resolveConfig } from "./config/index.ts";
 
@@ -46,11 +46,16 @@ export async function watchConfig(options: ConfigWatchOptions): Promise<Resolved
       else state.configurations.delete(name);
       changed?.();
     }),
-    follow(Node, options, (name, node) => {
-      if (name !== options.nodeName) return;
-      state.node = node;
-      changed?.();
-    }),
+    // Only the one: policy watches them all, and each would come twice.
+    follow(
+      Node,
+      options,
+      (_, node) => {
+        state.node = node;
+        changed?.();
+      },
+      { node: options.nodeName },
+    ),
     follow(ClusterInformation, options, (name, cluster) => {
       if (name !== "default") return;
       state.cluster = cluster;
@@ -84,6 +89,7 @@ function follow<R extends Resource>(
   kind: Kind<R>,
   { client, signal, onTrouble }: ConfigWatchOptions,
   tell: (name: string, resource: R | undefined) => void,
+  index?: Index,
 ): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const run = async (): Promise<void> => {
@@ -92,7 +98,7 @@ function follow<R extends Resource>(
       try {
         // After a break everything is told again; what is not, is gone.
         const missing = new Set(known);
-        for await (const event of client.watch(kind, { signal })) {
+        for await (const event of client.watch(kind, { signal, ...(index ? { index } : {}) })) {
           if (event.type === "synced") {
             for (const name of missing) {
               known.delete(name);

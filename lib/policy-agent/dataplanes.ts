@@ -19,6 +19,7 @@ export async function openDataplane(
     backend: backendOf(mode),
     insertMode: config.ChainInsertMode,
     maxIpsetSize: config.MaxIpsetSize,
+    lockProbeInterval: config.IptablesLockProbeIntervalMillis,
     logger,
   });
 }

@@ -80,6 +80,13 @@ export class Agent {
     });
   }
 
+  /** Other programs that it has started and that run now. */
+  tools(): { readonly pid: number; readonly command: string }[] {
+    return this.pids("calico-node felix").flatMap((felix) =>
+      descendants(felix).map((pid) => ({ pid, command: argumentsOf(pid).join(" ") })),
+    );
+  }
+
   /** Sends a signal to the process that enforces. */
   signal(signal: NodeJS.Signals): void {
     for (const pid of this.pids("calico-node felix")) send(pid, signal);

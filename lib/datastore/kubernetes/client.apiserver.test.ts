@@ -465,13 +465,16 @@ describe.skipIf(missing)(`the Client of an API server${missing ? ` (skipped: ${m
     test("of a missing CustomResourceDefinition name it, and how to get it", async () => {
       const elsewhere = await as("admin", "v3");
       const missingCrd = await error(elsewhere.list(IPPool));
-      expect(missingCrd.code).toBe("CONFIG");
+      expect(missingCrd).toMatchObject({ code: "CONFIG", kindMissing: true });
       for (const part of ["ippools", "projectcalico.org", "CustomResourceDefinition", "calico crds --group v3"])
         expect(missingCrd.message).toContain(part);
       expect(await codeOf(elsewhere.get(IPPool, { name: "main" }))).toBe("CONFIG");
       expect(await codeOf(elsewhere.create(IPAMHandle, newIPAMHandle("h", {})))).toBe("CONFIG");
       const watcher = new Watcher(elsewhere, IPPool);
-      await expect(watcher.until((told) => told.length > 0)).rejects.toMatchObject({ code: "CONFIG" });
+      await expect(watcher.until((told) => told.length > 0)).rejects.toMatchObject({
+        code: "CONFIG",
+        kindMissing: true,
+      });
     });
 
     test("of validation name the field", async () => {

@@ -24,7 +24,7 @@ export function asDatastoreError(error: unknown): unknown {
   const causes = error.details?.causes ?? [];
   if (error.code === "INVALID" && causes.length > 0 && causes.every(({ field }) => GUARDS.includes(field)))
     return new DatastoreError("CONFLICT", error.message, { cause: error });
-  if (error.resourceMissing) return new DatastoreError("CONFIG", missing(error), { cause: error });
+  if (error.resourceMissing) return new DatastoreError("CONFIG", missing(error), { cause: error, kindMissing: true });
   // etcd's words; the API server passes them on as an internal error.
   if (error.code === "SERVER" && error.message.includes("database space exceeded"))
     return new DatastoreError("FULL", error.message, { cause: error });

@@ -4,6 +4,7 @@ import type { Node } from "../../api/node.ts";
 import { checkResource, completeResource } from "../../api/resource.ts";
 import { describeProblem } from "../../api/schema.ts";
 import { KubernetesError, type KubernetesObject, type ResourcePath } from "../../kubernetes/index.ts";
+import type { Index } from "../client.ts";
 import { DatastoreError } from "../errors.ts";
 import { describeRef } from "../keys.ts";
 import {
@@ -31,8 +32,9 @@ export class NodeStore implements KindStore {
     this.#on = on;
   }
 
-  sources(): readonly Source[] {
-    return [{ path: NODES, read: (object) => this.#decode(object) }];
+  sources(index: Index | undefined): readonly Source[] {
+    const query = index && "node" in index ? { fieldSelector: `metadata.name=${index.node}` } : undefined;
+    return [{ path: NODES, ...(query ? { query } : {}), read: (object) => this.#decode(object) }];
   }
 
   async get(ref: Ref): Promise<Resource | undefined> {

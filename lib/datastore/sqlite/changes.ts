@@ -1,5 +1,5 @@
 import type { Statement } from "bun:sqlite";
-import { Gap, type Range, type Stored, type StoreEvent } from "../store.ts";
+import { Gap, type Stored, type StoreEvent } from "../store.ts";
 import type { Row } from "./store.ts";
 
 interface ChangeRow {
@@ -11,13 +11,12 @@ interface ChangeRow {
 }
 
 /**
- * The changes of a range after `from`, oldest first. The log has what a key held before each change; what it held after one is what
+ * The changes after `from`, oldest first. The log has what a key held before each change; what it held after one is what
  * it held before the next, so the log is read from its end. To be called inside a read transaction.
  */
 export function changesAfter(
   statement: (sql: string) => Statement,
   stored: (row: Row) => Stored,
-  range: Range,
   from: number,
   revision: number,
 ): { events: StoreEvent[]; revision: number } {
@@ -25,10 +24,9 @@ export function changesAfter(
   const oldest = statement("SELECT min(revision) AS revision FROM changes").get() as { revision: number };
   // A revision from the future belongs to another file, or to this one before it was restored from a copy.
   if (from > revision || from < oldest.revision - 1) throw new Gap(`changes after revision ${from} are gone`);
-  const [start, end] = "key" in range ? [range.key, `${range.key}\0`] : [range.start, range.end];
   const rows = statement(
-    "SELECT revision, key, value, modified, created FROM changes WHERE revision > ?1 AND key >= ?2 AND key < ?3 ORDER BY revision DESC, key DESC",
-  ).all(from, start, end) as ChangeRow[];
+    "SELECT revision, key, value, modified, created FROM changes WHERE revision > ?1 AND key > '' ORDER BY revision DESC, key DESC",
+  ).all(from) as ChangeRow[];
   const events: StoreEvent[] = [];
   const after = new Map<string, Stored | undefined>();
   for (const row of rows) {

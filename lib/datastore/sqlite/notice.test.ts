@@ -8,7 +8,10 @@ import { openSqlite } from "./store.ts";
 
 const root = mkdtempSync(join(tmpdir(), "datastore-notice-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
-afterEach(() => void vi.restoreAllMocks());
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
 
 let files = 0;
 const fresh = () => join(root, `${++files}`, "datastore.db");
@@ -85,14 +88,13 @@ test("a watch hears of what is written past the lock", async () => {
   await store.close();
 });
 
-test("where nothing can be watched it is looked for, until the end", async () => {
+test("where nothing can be watched it is looked for, until the end", () => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
   let looks = 0;
   const notice = noticeWrites(join(root, "no such folder", "datastore.db"), () => looks++);
-  await until(() => looks >= 2);
+  vi.advanceTimersByTime(50);
+  expect(looks).toBe(2);
   notice[Symbol.dispose]();
-  const then = looks;
-  const later = Promise.withResolvers<void>();
-  setTimeout(later.resolve, 60);
-  await later.promise;
-  expect(looks).toBe(then);
+  vi.advanceTimersByTime(1000);
+  expect(looks).toBe(2);
 });

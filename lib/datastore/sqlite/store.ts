@@ -3,7 +3,7 @@ import { lockFileSync, pathExists } from "../../sys/index.ts";
 import type { SqliteConfig } from "../config.ts";
 import { DatastoreError } from "../errors.ts";
 import type { Compare, KeyValueStore, Range, ReadResult, Stored, StoreEvent, TransactResult, Write } from "../store.ts";
-import { Gap } from "../store.ts";
+import { Gap, inRange } from "../store.ts";
 import { isBusy, replacedWhileOpen, sqliteError, textField } from "./errors.ts";
 import { checkFile, createFile, hasMoved, lockPath } from "./file.ts";
 
@@ -51,6 +51,13 @@ const stored = (row: Row): Stored => ({
   modRevision: row.modified,
   createRevision: row.created,
 });
+
+/** All changes after a revision, up to another. */
+interface News {
+  readonly from: number;
+  readonly events: readonly StoreEvent[];
+  readonly revision: number;
+}
 
 /** How long to wait between attempts when another process is at work, in milliseconds. */
 const PAUSE = 0.3;
@@ -125,7 +132,8 @@ export class SqliteStore implements KeyValueStore {
   readonly #waiting = new Set<() => void>();
   /** There while there are watches. */
   #notice: Disposable | undefined;
-  #watches = 0;
+  /** What was read last for a watch; nothing has been noticed since. */
+  #news: News | undefined;
   #dataVersion = -1;
   #closed = false;
   /** When the path was last compared with the open file. */
@@ -156,42 +164,56 @@ export class SqliteStore implements KeyValueStore {
 
   async transact(compares: readonly Compare[], writes: readonly Write[]): Promise<TransactResult> {
     const result = this.#write(() => this.#apply(compares, writes));
-    if (result.succeeded && this.#waiting.size > 0) for (const wake of [...this.#waiting]) wake();
+    if (result.succeeded && this.#waiting.size > 0) this.#wake();
     return result;
   }
 
   async *watch(range: Range, from: number, signal: AbortSignal): AsyncIterable<readonly StoreEvent[]> {
-    const ended = new AbortController();
-    const either = AbortSignal.any([signal, ended.signal]);
     const generation = this.#generation;
     const [{ changesAfter }, { noticeWrites }] = await Promise.all([import("./changes.ts"), import("./notice.ts")]);
     const replaced = () => {
       if (this.#generation !== generation) throw new Gap(`${this.name} was replaced or removed while open`);
     };
-    const changes = (seen: number) => {
+    const changes = (seen: number): News => {
+      // Watches that have seen the same, which is nearly all there are, ask the same question when something wakes them.
+      const known = this.#news;
+      if (known?.from === seen && this.#generation === generation) return known;
       try {
         return this.#read(() => {
           replaced();
-          return changesAfter((sql) => this.#statement(sql), stored, range, seen, this.#revision());
+          const news = {
+            from: seen,
+            ...changesAfter((sql) => this.#statement(sql), stored, seen, this.#revision()),
+          };
+          this.#news = news;
+          return news;
         });
       } catch (error) {
         replaced();
         throw error;
       }
     };
-    this.#watches++;
+    let wake = () => {};
+    const waiting = () => wake();
+    this.#waiting.add(waiting);
+    signal.addEventListener("abort", waiting);
     try {
       if (!this.#closed) this.#notice ??= noticeWrites(this.file, () => this.#noticed());
       for (let seen = from; !signal.aborted && !this.#closed; ) {
-        const changed = this.#nextChange(either);
+        const changed = new Promise<void>((resolve) => {
+          wake = resolve;
+        });
         const { events, revision } = changes(seen);
         seen = revision;
-        if (events.length > 0) yield events;
+        const ours = events.filter((event) => inRange(range, event.type === "put" ? event.stored.key : event.key));
+        if (ours.length > 0) yield ours;
+        if (signal.aborted || this.#closed) return;
         await changed;
       }
     } finally {
-      ended.abort();
-      if (--this.#watches === 0) this.#ignoreWrites();
+      signal.removeEventListener("abort", waiting);
+      this.#waiting.delete(waiting);
+      if (this.#waiting.size === 0) this.#ignoreWrites();
     }
   }
 
@@ -199,7 +221,7 @@ export class SqliteStore implements KeyValueStore {
     if (this.#closed) return;
     this.#closed = true;
     this.#ignoreWrites();
-    if (this.#waiting.size > 0) for (const wake of [...this.#waiting]) wake();
+    if (this.#waiting.size > 0) this.#wake();
     if (this.brief || this.#lost) return;
     try {
       this.#disconnect();
@@ -356,7 +378,7 @@ export class SqliteStore implements KeyValueStore {
     this.#dataVersion = -1;
     // SQLite looks as well before it removes a log: that of the new file stays.
     this.#disconnect();
-    for (const wake of [...this.#waiting]) wake();
+    this.#wake();
   }
 
   /** Opens what the path names now. Never makes a file: a missing one is the operator's to put back, or to make anew. */
@@ -380,17 +402,10 @@ export class SqliteStore implements KeyValueStore {
     this.database.close();
   }
 
-  /** Resolves at the next change by this or another process, or when the signal aborts. */
-  #nextChange(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        this.#waiting.delete(done);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      this.#waiting.add(done);
-      signal.addEventListener("abort", done);
-    });
+  /** Lets the watches look. */
+  #wake(): void {
+    this.#news = undefined;
+    for (const wake of [...this.#waiting]) wake();
   }
 
   #ignoreWrites(): void {
@@ -411,7 +426,7 @@ export class SqliteStore implements KeyValueStore {
     } catch {
       this.#dataVersion = -1;
     }
-    for (const wake of [...this.#waiting]) wake();
+    this.#wake();
   }
 }
 

@@ -1,6 +1,6 @@
 import { DEFAULT_TIER, defaultTypes } from "../../api/policy.ts";
 import { type Node, parseSelector, selectorOf } from "../../selector/index.ts";
-import { policySelector } from "./endpoint-selector.ts";
+import { NAMESPACE_LABEL, policySelector } from "./endpoint-selector.ts";
 import { fieldsOf, listOf, textOf, textsOf } from "./fields.ts";
 import { isStaged, type PolicyId } from "./messages.ts";
 
@@ -77,6 +77,10 @@ export function readPolicy(id: PolicyId, resource: unknown, report: (why: string
     }
   }
   if (problems.length > 0) {
+    if (selectsEverything(root)) {
+      report(`${problems.join("; ")}; it is not enforced, because it would be for every endpoint of the cluster`);
+      return undefined;
+    }
     flags |= CLOSED;
     report(`${problems.join("; ")}; it is for every endpoint that the rest of it selects, and allows nothing`);
   }
@@ -91,6 +95,13 @@ export function readPolicy(id: PolicyId, resource: unknown, report: (why: string
     rules: JSON.stringify([flags & INGRESS ? listOf(spec.ingress) : null, flags & EGRESS ? listOf(spec.egress) : null]),
   };
 }
+
+/**
+ * Nothing that could be read limits whom a policy is for. Closing all of a cluster, hosts included, for a mistyped selector (which a
+ * CustomResourceDefinition does not notice) is worse than what it is meant to prevent: upstream ignores such a policy, too.
+ */
+const selectsEverything = (root: Node): boolean =>
+  root.op === "all" || (root.op === "has" && root.label === NAMESPACE_LABEL);
 
 /** Whether two readings of a policy say the same. */
 export function samePolicy(a: PolicyFacts, b: PolicyFacts): boolean {

@@ -4,6 +4,7 @@ import { GlobalNetworkPolicy } from "../../api/globalnetworkpolicy.ts";
 import { KubernetesNetworkPolicy, Namespace } from "../../api/kubernetes/index.ts";
 import type { Resource } from "../../api/meta.ts";
 import { Tier } from "../../api/tier.ts";
+import { type Client, DatastoreError } from "../../datastore/index.ts";
 import { memoryClient } from "../../datastore/testing.ts";
 import type { Input } from "../calc/index.ts";
 import { toInput, watchInputs } from "./index.ts";
@@ -140,6 +141,44 @@ describe("watching", () => {
     await hears((input) => input.kind === "BGPConfiguration" && serviceBlocks(input).includes("10.112.0.0/12"));
     await client.delete(BGPConfiguration, { name: "default" });
     await hears((input) => input.kind === "BGPConfiguration" && input.resource === undefined);
+    stop.abort();
+    await watch.done;
+    await client.close();
+  });
+
+  test("a kind that the cluster need not have, and has not, counts as none; one that it must have is waited for", async () => {
+    const client = memoryClient();
+    const absent = new Set(["ClusterNetworkPolicy", "Tier"]);
+    const without: Client = new Proxy(client, {
+      get: (target, name) =>
+        name !== "watch"
+          ? Reflect.get(target, name, target)
+          : (...[kind, options]: Parameters<Client["watch"]>) => {
+              if (!absent.has(kind.kind)) return target.watch(kind, options);
+              throw new DatastoreError("CONFIG", `${kind.plural}: not served`, { kindMissing: true });
+            },
+    });
+    const stop = new AbortController();
+    const inSync = Promise.withResolvers<void>();
+    const troubles = new Map<string, string | undefined>();
+    const settled = Promise.withResolvers<void>();
+    const watch = watchInputs({
+      client: without,
+      signal: stop.signal,
+      sink: () => {},
+      onProblem: () => {},
+      onInSync: () => inSync.resolve(),
+      onTrouble: (kind, why) => {
+        troubles.set(kind, why);
+        if (kind === "WorkloadEndpoint") settled.resolve();
+      },
+    });
+    await settled.promise;
+    expect(troubles.get("Tier")).toContain("not served");
+    expect(troubles.has("ClusterNetworkPolicy.policy.networking.k8s.io")).toBe(false);
+    absent.delete("Tier");
+    await inSync.promise;
+    expect(troubles.get("Tier")).toBeUndefined();
     stop.abort();
     await watch.done;
     await client.close();

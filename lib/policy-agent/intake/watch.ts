@@ -112,7 +112,7 @@ async function watchSource({ kind, optional }: Source, options: WatchInputsOptio
     } catch (error) {
       if (signal.aborted) return;
       if (begun || !(error instanceof DatastoreError)) throw error;
-      if (optional && error.code === "NOT_FOUND") synced();
+      if (optional && error.kindMissing) synced();
       else onTrouble(label(kind), error.message);
     }
     await pause(wait, signal);

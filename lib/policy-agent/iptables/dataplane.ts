@@ -89,6 +89,7 @@ export class IptablesDataplane implements Dataplane {
         backend,
         insertMode: options.insertMode ?? DEFAULTS.insertMode,
         lockTimeout: options.lockTimeout ?? DEFAULTS.lockTimeout,
+        ...(options.lockProbeInterval !== undefined && { lockProbeInterval: options.lockProbeInterval }),
         tools: this.#tools,
         hasSet: (name) => this.#sets.standing.has(name),
       });

@@ -14,6 +14,7 @@ export interface FamilyOptions {
   readonly backend: Backend;
   readonly insertMode: InsertMode;
   readonly lockTimeout: number;
+  readonly lockProbeInterval?: number;
   readonly tools: Tools;
   /** Whether there is a set of the kernel's name. */
   readonly hasSet: (name: string) => boolean;
@@ -47,9 +48,15 @@ export class Family {
     this.version = options.dialect.version;
     const state = (table: Table): TableState => new TableState(table, options.dialect, options.insertMode);
     this.tables = { raw: state("raw"), mangle: state("mangle"), nat: state("nat"), filter: state("filter") };
-    const { backend, lockTimeout } = options;
+    const { backend, lockTimeout, lockProbeInterval } = options;
     const { version } = this;
-    this.#restore = [iptablesTool(version, backend, "restore"), "--noflush", "--wait", String(lockTimeout)];
+    this.#restore = [
+      iptablesTool(version, backend, "restore"),
+      "--noflush",
+      "--wait",
+      String(lockTimeout),
+      ...(lockProbeInterval === undefined ? [] : ["--wait-interval", String(Math.round(lockProbeInterval * 1000))]),
+    ];
     this.#save = [iptablesTool(version, backend, "save")];
   }
 

@@ -14,7 +14,8 @@
  * what is missing deny instead.
  *
  * Known gaps: a change that touches several tables is atomic in each only. A rule that somebody else edits and gives the very comment that
- * it had is not noticed. Of two edits to a set that leave its size as it was, only a comparison as a whole (`recheck`) knows.
+ * it had is not noticed. Of two edits to a set that leave its size as it was, only a comparison as a whole (`recheck`) knows. While a set of named ports is full, a rule that denies
+ * by it and by other ports (through mark bits) may miss what did not fit.
  */
 
 export { openIptables } from "./dataplane.ts";

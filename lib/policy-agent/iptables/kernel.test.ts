@@ -76,7 +76,7 @@ for (const backend of ["nft", "legacy"] as const) {
       const v4 = new Program(4);
       v4.setChain("filter", { name: "cali-FORWARD", rules: [drop] });
       v4.setHook("filter", "FORWARD", { first: [jump("cali-FORWARD")], last: [port(1)] });
-      const dataplane = await open(v4, { insertMode: "append" });
+      const dataplane = await open(v4, { insertMode: "append", lockProbeInterval: 50 });
       await dataplane.apply();
       const shape = (): string[] => chain("FORWARD").map((line) => line.replace(/.* -j /, ""));
       expect(shape()).toEqual(["ACCEPT", "cali-FORWARD", "ACCEPT"]);
@@ -365,6 +365,7 @@ suite("the xtables lock", () => {
       backend: "legacy",
       namespace: space.namespace,
       lockTimeout: 1,
+      lockProbeInterval: 20.5,
       lockFile,
     } as const;
     const dataplane = await openIptables(options);

@@ -12,9 +12,11 @@ export interface IptablesOptions {
   readonly backend: Backend;
   /** ChainInsertMode: Calico's first rules before everybody else's in the kernel's chains (default), or after. */
   readonly insertMode?: "insert" | "append";
-  /** IptablesLockTimeoutSecs: seconds to wait for the xtables lock; 10 when absent. Only `legacy` has the lock. */
+  /** Seconds to wait for the xtables lock; upstream's 10 when absent. Only `legacy` has the lock. */
   readonly lockTimeout?: number;
-  /** IptablesLockFilePath: the file of the lock, which tells of others that use `legacy`; /run/xtables.lock when absent. */
+  /** IptablesLockProbeIntervalMillis: milliseconds between attempts to get the lock; the tool's own choice when absent. */
+  readonly lockProbeInterval?: number;
+  /** The file of the lock, which tells of others that use `legacy`; /run/xtables.lock when absent. */
   readonly lockFile?: string;
   /** MaxIpsetSize: members one set may have; 1,048,576 when absent. */
   readonly maxIpsetSize?: number;

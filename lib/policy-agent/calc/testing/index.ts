@@ -12,4 +12,5 @@ export {
 export { Mirror, type Packet, type Verdict } from "./mirror.ts";
 export { anyInput, packets } from "./random.ts";
 export * from "./resources.ts";
+export * from "./started.ts";
 export { STATES } from "./states.ts";
