@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { Args, Call } from "../../lib/cli/index.ts";
@@ -59,9 +59,7 @@ describe("docs/policy.md", () => {
         return `\`\`\`yaml\n# ${file}\n${readFileSync(join(examples, file), "utf8")}\`\`\``;
       }
       const said = answers.get(firstLine(body));
-      return language === "console" && said !== undefined
-        ? `\`\`\`console\n${firstLine(body)}\n${said}\`\`\``
-        : block;
+      return language === "console" && said !== undefined ? `\`\`\`console\n${firstLine(body)}\n${said}\`\`\`` : block;
     });
     await expect(written).toMatchFileSnapshot(join(docs, "policy.md"));
   });
@@ -74,6 +72,23 @@ describe("docs/policy.md", () => {
       .filter((line) => line.startsWith(EXPLAIN) && !isOffline(line));
     for (const line of others) expect(line).toContain(" --verify");
     expect(offline.length).toBeGreaterThan(20);
+  });
+
+  test("links lead somewhere", () => {
+    const headings = [...page.matchAll(/^#+ (.*)$/gm)].map(([, text = ""]) => text);
+    const anchors = new Set(
+      headings.map((text) =>
+        text
+          .toLowerCase()
+          .replace(/[^\w -]/g, "")
+          .replaceAll(" ", "-"),
+      ),
+    );
+    const links = [...page.matchAll(/\]\(([^)]+)\)/g)].map(([, link = ""]) => link);
+    const broken = links.filter((link) =>
+      link.startsWith("#") ? !anchors.has(link.slice(1)) : !existsSync(join(docs, link.split("#")[0]!)),
+    );
+    expect(broken).toEqual([]);
   });
 
   test("the chains of the page are those of the rule program", async () => {

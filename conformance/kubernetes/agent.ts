@@ -3,7 +3,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from "
 import { join } from "node:path";
 import { addressesIn } from "../cni/result.ts";
 import type { Node, Pod } from "../lab/index.ts";
-import { type Probe, type ProbePlace, Prober, type ProbeResult } from "../policy/prober.ts";
+import { type Probe, type ProbePlace, type ProbeResult, Prober } from "../policy/prober.ts";
 import type { KubernetesCluster, PodOptions } from "./cluster.ts";
 
 /** Far more than anything here needs, in milliseconds. */
@@ -106,12 +106,16 @@ export class Agent {
     const before = this.felix;
     if (before === undefined) throw new Error(`no felix runs\n${this.log()}`);
     process.kill(before, "SIGKILL");
-    await until("felix runs again", () => this.felix !== undefined && this.felix !== before, () => this.log());
+    await until(
+      "felix runs again",
+      () => this.felix !== undefined && this.felix !== before,
+      () => this.log(),
+    );
   }
 
   async stop(): Promise<void> {
-    const supervisor = children(this.#process.pid)[0] ?? this.#process.pid;
-    process.kill(supervisor, "SIGTERM");
+    const supervisor = children(this.#process.pid)[0];
+    if (this.#process.exitCode === null) process.kill(supervisor ?? this.#process.pid, "SIGTERM");
     await this.#process.exited;
   }
 }

@@ -58,7 +58,6 @@ export class World {
   static async create(dataplane: DataplaneName): Promise<World> {
     const cluster = await createCluster({
       nodes: 2,
-      ...(process.env.CALICO_DIST ? { dist: process.env.CALICO_DIST } : {}),
       pools: [
         pool("pool4", "10.65.0.0/24", { blockSize: 27, natOutgoing: true }),
         pool("pool6", "fd65::/120", { natOutgoing: true }),

@@ -196,11 +196,12 @@ async function startAgent(
     statusFiles,
     flushConntrack: forget,
     log,
+    onBroken: fatal("policy cannot be calculated any more"),
     onRound: (round) => {
       report.onRound(round);
-      if (!isFirst || round.error) return;
+      if (!isFirst || !round.applied) return;
       isFirst = false;
-      log.info("policy is in force", { ...dataplane.counts, commands: round.applied?.commands });
+      log.info("policy is in force", { ...dataplane.counts, commands: round.applied.commands });
       void removeLeftovers(mode, ipv6, log);
     },
   });

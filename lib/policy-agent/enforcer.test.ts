@@ -25,7 +25,7 @@ const set = (name: string, address?: string, interfaceName?: string): Message =>
 const gone = (name: string): Message => ({ type: "workload-removed", id: workload(name).id });
 
 /** An enforcer among parts that write down what they are told. */
-function lab(options: { failures?: number } = {}) {
+function lab(options: { failures?: number; unroutable?: boolean; stuckConnections?: boolean } = {}) {
   const said: string[] = [];
   let pending: Message[] = [];
   let fresh: WorkloadId[] = [];
@@ -99,14 +99,17 @@ function lab(options: { failures?: number } = {}) {
   const files: string[][] = [];
   let roundDone: (() => void) | undefined;
   let last: readonly string[] = [];
-  const parts: EnforcerParts = {
+  const parts: { -readonly [Part in keyof EnforcerParts]: EnforcerParts[Part] } = {
     calc,
     programmer,
     dataplane,
     routes: {
       set: ({ interfaceName }) => said.push(`route ${interfaceName}`),
       remove: (name) => said.push(`no route ${name}`),
-      apply: () => [],
+      apply: () => {
+        if (options.unroutable) throw new Error("routes cannot be read");
+        return [];
+      },
     },
     statusFiles: {
       write: async (inForce) => {
@@ -116,9 +119,11 @@ function lab(options: { failures?: number } = {}) {
       recheck: () => {},
     },
     flushConntrack: (addresses) => {
+      if (options.stuckConnections) throw new Error("no connection tracking");
       said.push(`end connections of ${addresses.join(" ")}`);
     },
     log: silentLogger,
+    onBroken: (error) => said.push(`broken: ${error.message}`),
     onRound: () => roundDone?.(),
     retry: { firstMs: 1, mostMs: 2 },
   };
@@ -154,6 +159,8 @@ function lab(options: { failures?: number } = {}) {
       return { reached, release };
     },
     drift: (what: string) => drift(what),
+    programmer,
+    parts,
   };
 }
 
@@ -301,4 +308,67 @@ test("closing waits for the round that is under way and begins no other", async 
   release();
   await closed;
   expect(bed.said).toEqual(["apply"]);
+});
+
+test.each([{ unroutable: true }, { stuckConnections: true }])(
+  "policy comes into force though something else cannot be done: %o",
+  async (trouble) => {
+    const bed = lab(trouble);
+    bed.say([set("a"), gone("a"), set("b")]);
+    const done = bed.rounds();
+    bed.enforcer.inSync();
+    await done;
+    expect(bed.said).toContain("apply");
+    expect(bed.enforcer.failures).toBe(1);
+    await bed.enforcer.close();
+  },
+);
+
+test("what fails beside policy does not hold up the policy that comes next", async () => {
+  const bed = lab({ unroutable: true });
+  bed.parts.retry = { firstMs: 3_600_000, mostMs: 3_600_000 };
+  await started(bed);
+  bed.said.length = 0;
+  bed.say([set("a")]);
+  const done = bed.rounds();
+  bed.enforcer.wake();
+  await done;
+  expect(bed.said).toEqual(["program workload", "route calia", "apply"]);
+  await bed.enforcer.close();
+});
+
+test("however many endpoints keep coming, everything else has its turn", async () => {
+  const bed = lab();
+  await started(bed);
+  bed.said.length = 0;
+  const { onMessage } = bed.programmer;
+  let coming = 8;
+  bed.programmer.onMessage = (message) => {
+    onMessage(message);
+    if (message.type === "workload" && coming-- > 0) bed.say([set(`next${coming}`)], true);
+  };
+  bed.say([gone("x")]);
+  bed.say([set("first")], true);
+  const done = bed.rounds(2);
+  bed.enforcer.wake();
+  await done;
+  expect(bed.said).toContain("program workload-removed");
+  await bed.enforcer.close();
+});
+
+test("what none expects is told, and nothing more is done on the ground of it", async () => {
+  const bed = lab();
+  await started(bed);
+  bed.said.length = 0;
+  const broken = Promise.withResolvers<Error>();
+  bed.parts.onBroken = broken.resolve;
+  bed.programmer.onMessage = () => {
+    throw new Error("a bug");
+  };
+  bed.say([set("a")]);
+  bed.enforcer.wake();
+  expect((await broken.promise).message).toBe("a bug");
+  bed.enforcer.wake();
+  await bed.enforcer.close();
+  expect(bed.said).toEqual([]);
 });

@@ -21,6 +21,8 @@ export interface EnforcerParts {
   /** Ends the connections of addresses that a local workload has lost: what was allowed to it is not to the next owner. */
   readonly flushConntrack: (addresses: readonly string[]) => void | Promise<void>;
   readonly log: Logger;
+  /** Something broke that none of it expects: what was said may be lost, so that only a new start knows what is to be enforced. */
+  readonly onBroken: (error: Error) => void;
   /** After each round, for metrics and health. */
   readonly onRound?: (round: Round) => void;
   readonly retry?: { readonly firstMs: number; readonly mostMs: number };
@@ -32,6 +34,7 @@ export interface Round {
   readonly messages: number;
   readonly calculationMs: number;
   readonly applyMs: number;
+  /** Policy is in force, also when there is an `error` about something else. */
   readonly applied?: Applied;
   readonly error?: Error;
 }
@@ -61,8 +64,11 @@ export class Enforcer {
   #failures = 0;
   #running: Promise<void> | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
+  /** The kernel refused what it was given: until it is tried again, nothing new is tried either. */
+  #isHeld = false;
   #lastError: Error | undefined;
   #rounds = 0;
+  #wasFirst = false;
 
   constructor(parts: EnforcerParts) {
     this.#parts = parts;
@@ -72,7 +78,7 @@ export class Enforcer {
     });
   }
 
-  /** Rounds that ended well. */
+  /** Rounds after which policy was in force. */
   get rounds(): number {
     return this.#rounds;
   }
@@ -113,9 +119,14 @@ export class Enforcer {
   /** There may be something to do. */
   wake(): void {
     this.#due = true;
-    if (!this.#inSync || this.#closed || this.#running || this.#retry) return;
+    if (!this.#inSync || this.#closed || this.#running || this.#isHeld) return;
     // A turn of the event loop gathers what came in together.
-    this.#running = new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.#run());
+    this.#running = new Promise<void>((resolve) => setImmediate(resolve))
+      .then(() => this.#run())
+      .catch((error: Error) => {
+        this.#closed = true;
+        this.#parts.onBroken(error);
+      });
   }
 
   /** Waits for the round that is under way, and begins no more. The kernel goes on enforcing. */
@@ -127,18 +138,18 @@ export class Enforcer {
 
   async #run(): Promise<void> {
     try {
-      while (this.#due && !this.#closed) {
+      while (this.#due && !this.#closed && !this.#isHeld) {
         this.#due = false;
-        if (!(await this.#round())) break;
+        await this.#round();
       }
     } finally {
       this.#running = undefined;
-      if (this.#due && !this.#closed && !this.#retry) this.wake();
+      if (this.#due) this.wake();
     }
   }
 
-  /** Whether it ended well; when not, the next is planned. */
-  async #round(): Promise<boolean> {
+  /** When it does not end well, the next is planned. */
+  async #round(): Promise<void> {
     const { log, onRound } = this.#parts;
     const began = performance.now();
     this.#slices.begin();
@@ -146,32 +157,37 @@ export class Enforcer {
     const calculated = performance.now();
     const times = () => ({ messages, calculationMs: calculated - began, applyMs: performance.now() - calculated });
     try {
-      const applied = await this.#apply();
-      this.#failures = 0;
-      this.#lastError = undefined;
+      const { applied, failed } = await this.#apply();
       this.#rounds++;
       for (const what of applied.repaired) log.warning("put right", { what });
+      if (failed.length > 0) {
+        const error = new AggregateError(failed, failed.map(({ message }) => message).join("; "));
+        this.#plan(error, "policy is in force, but not all that goes with it could be done");
+        onRound?.({ ...times(), applied, error });
+        return;
+      }
+      clearTimeout(this.#retry);
+      this.#retry = undefined;
+      this.#failures = 0;
+      this.#lastError = undefined;
       onRound?.({ ...times(), applied });
-      return true;
     } catch (error) {
-      this.#plan(error as Error);
+      this.#isHeld = true;
+      this.#plan(error as Error, "what should be enforced could not be (wholly) put into force; the last state stays");
       onRound?.({ ...times(), error: error as Error });
-      return false;
     }
   }
 
-  #plan(error: Error): void {
+  #plan(error: Error, what: string): void {
     const { log, retry = RETRY } = this.#parts;
     this.#failures++;
     this.#lastError = error;
-    this.#due = true;
     const wait = Math.min(retry.firstMs * 2 ** Math.min(this.#failures - 1, 20), retry.mostMs);
-    log.error("what should be enforced could not be (wholly) put into force; the last state stays", {
-      error: error.message,
-      "again in ms": wait,
-    });
+    log.error(what, { error: error.message, "again in ms": wait });
+    clearTimeout(this.#retry);
     this.#retry = setTimeout(() => {
       this.#retry = undefined;
+      this.#isHeld = false;
       this.wake();
     }, wait);
   }
@@ -184,7 +200,10 @@ export class Enforcer {
       messages++;
       this.#onMessage(message);
     };
-    const first = this.#rounds > 0 && calc.newWorkloads.length <= FIRST_IN_LINE ? [...calc.newWorkloads] : [];
+    // However many keep coming, everything else has every second round.
+    const mayBeFirst = this.#rounds > 0 && !this.#wasFirst && calc.newWorkloads.length <= FIRST_IN_LINE;
+    const first = mayBeFirst ? [...calc.newWorkloads] : [];
+    this.#wasFirst = first.length > 0;
     for (const id of first) await this.#inSlices(calc.flushing(take, { first: id }));
     if (first.length > 0) this.#due = true;
     else await this.#inSlices(calc.flushing(take));
@@ -248,7 +267,8 @@ export class Enforcer {
     return addresses.filter((address) => owned.has(address));
   }
 
-  async #apply(): Promise<Applied> {
+  /** `failed`: what could not be done beside policy. */
+  async #apply(): Promise<{ readonly applied: Applied; readonly failed: readonly Error[] }> {
     const { programmer, dataplane, routes, statusFiles, flushConntrack } = this.#parts;
     programmer.complete();
     // What the round makes true, as of now: what comes in while the kernel is written to is for the next.
@@ -258,17 +278,29 @@ export class Enforcer {
     const released = [...this.#released];
     // What another workload has now, it must not get with the connections of the last one, not even for a moment.
     const moved = released.length === 0 ? [] : this.#owned(released);
-    if (moved.length > 0) await flushConntrack(moved);
+    // Policy comes into force whatever becomes of the rest.
+    const failed: Error[] = [];
+    if (moved.length > 0) await collect(failed, () => flushConntrack(moved));
     // A route to a workload whose policy is not there yet leads into a drop.
-    const unrouted = routes.apply();
+    await collect(failed, () => void failed.push(...routes.apply()));
     const applied = await dataplane.apply();
     if (released.length > 0) {
-      await flushConntrack(released);
-      for (const address of released) this.#released.delete(address);
+      await collect(failed, async () => {
+        await flushConntrack(released);
+        for (const address of released) this.#released.delete(address);
+      });
     }
-    await statusFiles.write(inForce);
-    if (unrouted.length > 0) throw new AggregateError(unrouted, unrouted.map(({ message }) => message).join("; "));
-    return applied;
+    await collect(failed, () => statusFiles.write(inForce));
+    return { applied, failed };
+  }
+}
+
+/** Runs an action; notes what it throws, so that what comes after is done all the same. */
+async function collect(failed: Error[], action: () => void | Promise<void>): Promise<void> {
+  try {
+    await action();
+  } catch (error) {
+    failed.push(error as Error);
   }
 }
 

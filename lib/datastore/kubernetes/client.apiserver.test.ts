@@ -346,6 +346,19 @@ describe.skipIf(missing)(`the Client of an API server${missing ? ` (skipped: ${m
   });
 
   describe("a Node", () => {
+    test("alone can be watched", async () => {
+      const node = (name: string) => ({ apiVersion: "v1", kind: "Node", metadata: { name } });
+      await server.apply(node("one"), node("one-more"));
+      const watcher = new Watcher(await as("node", "v1"), Node, { index: { node: "one" } });
+      await watcher.count(2);
+      await server.request("DELETE", "/api/v1/nodes/one-more");
+      await server.request("DELETE", "/api/v1/nodes/one");
+      expect((await watcher.count(3)).filter((told) => !told.startsWith("modified"))).toEqual([
+        ...["added one", "synced", "deleted one"],
+      ]);
+      await watcher.stop();
+    });
+
     test("is Kubernetes', changed through its status with an agent's rights", async () => {
       await server.apply({ apiVersion: "v1", kind: "Node", metadata: { name: "n1", labels: { zone: "a" } } });
       const agent = await as("node", "v1");

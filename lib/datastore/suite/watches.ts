@@ -4,6 +4,7 @@ import { IPAMBlock } from "../../api/ipamblock.ts";
 import { IPAMHandle, newIPAMHandle } from "../../api/ipamhandle.ts";
 import { IPPool } from "../../api/ippool.ts";
 import type { Kind } from "../../api/kind.ts";
+import { Node } from "../../api/node.ts";
 import { Profile } from "../../api/profile.ts";
 import { RESOURCES } from "../keys.ts";
 import { affinity, block, type Context, codeOf, type KeyValueContext, pool, touched, Watcher } from "./support.ts";
@@ -155,6 +156,21 @@ export function watchTests(on: Context): void {
 
 /** The same where keys and texts can be seen. */
 export function keyWatchTests(on: KeyValueContext): void {
+  test("a watch of one Node tells of no other", async () => {
+    await on.clear();
+    const { apiVersion } = Node;
+    const node = (name: string) => ({ apiVersion, kind: "Node" as const, metadata: { name }, spec: {} });
+    await on.client.create(Node, node("n1"));
+    await on.client.create(Node, node("n10"));
+    const watcher = new Watcher(on.client, Node, { index: { node: "n1" } });
+    await watcher.count(2);
+    await on.client.delete(Node, { name: "n10" });
+    await on.client.delete(Node, { name: "n1" });
+    expect(await watcher.count(3)).toEqual(["added n1", "synced", "deleted n1"]);
+    await watcher.stop();
+    expect((await on.client.list(Node, { node: "n1" })).items).toEqual([]);
+  });
+
   test("watches tell of the profile that every cluster has, and of none stored under its name", async () => {
     await on.clear();
     const name = "projectcalico-default-allow";

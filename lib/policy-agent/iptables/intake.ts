@@ -1,8 +1,7 @@
 /** From one IP version's program to what its tables want: renders what changed, and nothing else. */
 import type { SetId } from "../calc/index.ts";
 import type { Changes, Hook, Program, Rule, Table } from "../rules/index.ts";
-import { TABLES } from "../rules/index.ts";
-import { closeRules } from "./close.ts";
+import { closeRules, TABLES } from "../rules/index.ts";
 import { dispatchTree } from "./dispatch.ts";
 import type { Family } from "./family.ts";
 import { type Content, EMPTY, renderChain } from "./hash.ts";

@@ -457,6 +457,37 @@ describeWithNft("nftables in a namespace", () => {
       expect(list()).toContain("10.3.0.0");
     });
 
+    it("is a set with more members than it may have: nothing gets through that must be denied", async () => {
+      const dataplane = await start(undefined, undefined, { maxSetSize: 2 });
+      const inSet = (set: string, not: boolean): Match => ({ is: "set", side: "source", set, ...(not && { not }) });
+      const allow: Rule["action"] = { do: "set-mark", value: 1, mask: 1 };
+      v4.setSet("s:bad", "net", ["10.0.0.1/32", "10.0.0.2/32"]);
+      v4.setSet("s:good", "net", ["10.0.1.1/32", "10.0.1.2/32"]);
+      const rules: Rule[] = [
+        { match: [inSet("s:bad", false)], action: { do: "drop" } },
+        { match: [inSet("s:bad", true)], action: allow },
+        { match: [inSet("s:good", false)], action: allow },
+      ];
+      v4.setChain("filter", { name: "cali-policy", rules });
+      await dataplane.apply();
+      const before = chainText(list(), "filter-cali-policy");
+      v4.changeSet("s:bad", ["10.0.0.3/32"], []);
+      expect((await failure(dataplane)).code).toBe("DATAPLANE_SET_FULL");
+      const full = chainText(list(), "filter-cali-policy");
+      expect(full).not.toContain("@cali40s-bad");
+      expect(full).toContain("counter drop");
+      expect(full).toContain("@cali40s-good");
+      // Who may no longer, may no longer at once.
+      v4.changeSet("s:good", ["10.0.1.3/32", "10.0.1.4/32"], ["10.0.1.1/32"]);
+      await failure(dataplane);
+      expect(list()).not.toContain("10.0.1.1");
+      v4.changeSet("s:bad", [], ["10.0.0.1/32"]);
+      v4.changeSet("s:good", [], ["10.0.1.3/32"]);
+      await dataplane.apply();
+      expect(chainText(list(), "filter-cali-policy")).toBe(before);
+      await sameAsFromScratch({ v4, v6 });
+    });
+
     it("is a set whose members overlap; it stays as it was", async () => {
       const dataplane = await start();
       small(v4);

@@ -2,6 +2,7 @@
 import type { SetId } from "../calc/index.ts";
 import {
   type Changes,
+  closeRules,
   type DataplaneErrorCode,
   type Dispatch,
   type Hook,
@@ -82,7 +83,7 @@ export function everything(
   return { wants, problems: builder.problems };
 }
 
-/** What the changes name. Undefined when they are such that the whole has to be compared: a set of another type. */
+/** What the changes name. Undefined when they are such that the whole has to be compared: a set of another type, or one with too many members. */
 export function changed(
   program: Program,
   changes: Changes,
@@ -95,6 +96,8 @@ export function changed(
     const set = program.sets.get(id);
     const shape = options.held.sets.get(name);
     if (set && shape !== undefined && shape !== set.type) return undefined;
+    // Rules that look into it have to change, too.
+    if (set && set.members.size > options.maxSetSize) return undefined;
     if (change.whole || !set || shape === undefined) builder.wholeSet(id);
     else builder.setDelta(id, set, change.added, change.removed);
   }
@@ -181,15 +184,13 @@ class Builder {
       return;
     }
     this.named.sets.add(name);
-    if (!this.#fits(name, set)) return;
-    const elements = this.#elements(name, set, set.members);
+    const elements = this.#elements(name, set, this.#thatFit(name, set));
     if (elements) this.#replace(name, set.type, elements);
   }
 
   setDelta(id: SetId, set: IpSet, added: Iterable<string>, removed: Iterable<string>): void {
     const name = setName(this.#program.ipVersion, id);
     this.named.sets.add(name);
-    if (!this.#fits(name, set)) return;
     const more = this.#elements(name, set, added);
     const less = this.#elements(name, set, removed);
     if (more && less) this.#wants.sets.set(name, { shape: set.type, added: more, removed: less });
@@ -221,9 +222,11 @@ class Builder {
     this.named.chains.add(name);
     const context = { version: this.#program.ipVersion, table };
     let portSets: readonly PortSet[] = [];
+    // The nat table lets nothing through that the others would not.
+    const closed = table === "nat" ? undefined : closeRules(rules, (id) => this.#isOverfull(id));
     try {
-      const compiled = compileRules(name, rules, context);
-      portSets = portSetsOf(rules, context.version);
+      const compiled = compileRules(name, closed ?? rules, context);
+      portSets = portSetsOf(closed ?? rules, context.version);
       this.#wants.chains.set(name, make(compiled));
     } catch (error) {
       this.#problem(`chain ${name}`, wordsOf(error));
@@ -236,12 +239,17 @@ class Builder {
     for (const set of portSets) this.#portSets.set(set.name, set);
   }
 
-  #fits(name: string, set: IpSet): boolean {
+  #isOverfull(id: SetId): boolean {
+    return (this.#program.sets.get(id)?.members.size ?? 0) > this.#options.maxSetSize;
+  }
+
+  /** Of an overfull set as many members as it may have, those first that have been its members longest. */
+  #thatFit(name: string, set: IpSet): Iterable<string> {
     const { maxSetSize } = this.#options;
-    if (set.members.size <= maxSetSize) return true;
-    const message = `${set.members.size} members are more than maxIpsetSize ${maxSetSize} allows; it is left as it was`;
+    if (!this.#isOverfull(set.id)) return set.members;
+    const message = `${set.members.size} members are more than maxIpsetSize ${maxSetSize} allows; it has so many of them, and rules deny rather than rely on it`;
     this.problems.push({ unit: this.#unit(`set ${name}`), code: "DATAPLANE_SET_FULL", message });
-    return false;
+    return set.members.values().take(maxSetSize);
   }
 
   #elements(name: string, set: IpSet, members: Iterable<string>): Element[] | undefined {

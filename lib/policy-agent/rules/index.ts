@@ -13,6 +13,7 @@
  * host endpoints, masquerading into tunnels, limits of the
  * number of an endpoint's connections.
  */
+export { closeRules } from "./close.ts";
 export * from "./dataplane.ts";
 export * from "./ir.ts";
 export { RulesError, type RulesErrorCode } from "./marks.ts";

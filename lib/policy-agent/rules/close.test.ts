@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Action, Match, Rule } from "../rules/index.ts";
 import { closeRules } from "./close.ts";
+import type { Action, Match, Rule } from "./ir.ts";
 
 const full = (id: string): boolean => id === "s:full";
 const inFull: Match = { is: "set", side: "source", set: "s:full" };

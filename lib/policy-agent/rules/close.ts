@@ -1,6 +1,6 @@
 /** What becomes of rules that look into a set which has not all its members, so that nothing is let through that must be denied. */
 import type { SetId } from "../calc/index.ts";
-import type { Rule } from "../rules/index.ts";
+import type { Rule } from "./ir.ts";
 
 /**
  * A rule that denies what is in the set denies whatever the set says; one that does anything else with what is **not** in the set is left out.
