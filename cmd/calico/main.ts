@@ -28,8 +28,10 @@ switch (program) {
     process.exitCode = await (await import("../calicoctl/main.ts")).main(args, process.env);
     break;
   case "calico-node":
+    process.exitCode = await (await import("../calico-node/main.ts")).main(args, process.env);
     // Whatever a daemon still has open when it ends, must not keep it.
-    process.exit(await (await import("../calico-node/main.ts")).main(args, process.env));
+    process.exit();
+    break;
   default:
     process.exitCode = await calico.main(args);
 }

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 /**
  * The file by which the agent says that an endpoint's policy is in force, and for which the plugin waits
  * (libcalico-go/lib/names/workloadendpointstatus.go, lib/epstatusfile).
@@ -20,9 +22,18 @@ export interface EndpointStatus {
   readonly bgpPeerName?: string;
 }
 
-/** `<orchestrator> <workload> <endpoint>`, each escaped as a part of a URL's path. */
+/** NAME_MAX, less the dot before the name of a file that is not finished. */
+const MAX_NAME = 254;
+
+/**
+ * `<orchestrator> <workload> <endpoint>`, each escaped as a part of a URL's path. A name that no file can have, of which a pod with a long name needs
+ * one, ends in its hash instead.
+ */
 export function endpointStatusFileName({ orchestrator, workload, endpoint }: EndpointStatusId): string {
-  return [orchestrator, workload, endpoint].map(pathEscape).join(" ");
+  const name = [orchestrator, workload, endpoint].map(pathEscape).join(" ");
+  if (name.length <= MAX_NAME) return name;
+  const hash = createHash("sha256").update(name).digest("base64url");
+  return `${name.slice(0, MAX_NAME - 1 - hash.length)} ${hash}`;
 }
 
 /** Go's url.PathEscape. */

@@ -70,3 +70,19 @@ test("no workload: the folder is there and empty", async () => {
   await openStatusFiles(folder).write([]);
   expect(readdirSync(folder)).toEqual([]);
 });
+
+test("a pod with the longest name that Kubernetes allows has a file, too", async () => {
+  const long = workload("", {
+    id: { orchestrator: "k8s", workload: `${"n".repeat(63)}/${"p".repeat(253)}`, endpoint: "eth0" },
+  });
+  const other = { ...long, id: { ...long.id, workload: `${long.id.workload.slice(0, -1)}q` } };
+  await openStatusFiles(folder).write([long, other, workload("a")]);
+  expect(readdirSync(folder)).toHaveLength(3);
+});
+
+test("a file that cannot be written keeps none of the others from being written", async () => {
+  const many = Array.from({ length: 40 }, (_, i) => workload(`pod${i}`));
+  mkdirSync(join(folder, "k8s ns%2Fpod0 eth0"), { recursive: true });
+  await expect(openStatusFiles(folder).write(many)).rejects.toThrow("k8s ns%2Fpod0 eth0");
+  expect(readdirSync(folder).filter((name) => !name.startsWith("."))).toHaveLength(40);
+});

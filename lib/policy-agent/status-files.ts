@@ -8,7 +8,10 @@ import type { LocalWorkload } from "./calc/index.ts";
  * A file that says what it should is not written again; the folder may hold files of a process before this one.
  */
 export interface StatusFiles {
-  /** Files for exactly these workloads; the first call also takes stock of the folder. */
+  /**
+   * Files for exactly these workloads; the first call also takes stock of the folder. Throws what could not be done after
+   * everything else was.
+   */
   write(inForce: Iterable<LocalWorkload>): Promise<void>;
   /** The next write looks into the folder again. */
   recheck(): void;
@@ -41,9 +44,14 @@ export function openStatusFiles(folder: string): StatusFiles {
           known.delete(name);
         });
       }
+      const failed: Error[] = [];
       for (let at = 0; at < work.length; at += AT_ONCE) {
-        await Promise.all(work.slice(at, at + AT_ONCE).map((step) => step()));
+        const results = await Promise.allSettled(work.slice(at, at + AT_ONCE).map((step) => step()));
+        for (const result of results) if (result.status === "rejected") failed.push(result.reason as Error);
       }
+      if (failed.length === 0) return;
+      const more = failed.length > 1 ? ` (and ${failed.length - 1} more)` : "";
+      throw new AggregateError(failed, `endpoints' status files: ${failed[0]!.message}${more}`);
     },
     recheck() {
       there = undefined;
