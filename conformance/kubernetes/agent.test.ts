@@ -319,26 +319,30 @@ describeLabModes("the agent", (mode) => {
       await packets(...OPEN);
     });
 
-    test("killed and restarted under a running agent: what was deleted meanwhile goes, what came is there", async () => {
-      await cluster.server.apply(isolateDb);
-      await packets(...ISOLATED);
-      const { felix } = agent;
-      cluster.relay.target = undefined;
-      cluster.relay.cut();
-      await cluster.server.request("DELETE", policyPath("isolate-db"));
-      await cluster.server.apply(
-        kubernetesPolicy("close-web", { podSelector: { matchLabels: { app: "web" } }, policyTypes: ["Ingress"] }),
-      );
-      await cluster.server.kill();
-      await expectPackets(places, ISOLATED, () => agent.log(), 0);
-      await cluster.server.compact();
-      await cluster.server.restart();
-      cluster.relay.target = cluster.server.port;
-      await packets(["client", "db", 80, "allow"], ["client", "web", 80, "deny"]);
-      expect(agent.felix).toBe(felix);
-      await cluster.server.request("DELETE", policyPath("close-web"));
-      await packets(...OPEN);
-    });
+    // Nothing of it depends on how the kinds are stored, and what is waited for is how long a watch waits to be tried again.
+    test.runIf(mode === "v1")(
+      "killed and restarted under a running agent: what was deleted meanwhile goes, what came is there",
+      async () => {
+        await cluster.server.apply(isolateDb);
+        await packets(...ISOLATED);
+        const { felix } = agent;
+        cluster.relay.target = undefined;
+        cluster.relay.cut();
+        await cluster.server.request("DELETE", policyPath("isolate-db"));
+        await cluster.server.apply(
+          kubernetesPolicy("close-web", { podSelector: { matchLabels: { app: "web" } }, policyTypes: ["Ingress"] }),
+        );
+        await cluster.server.kill();
+        await expectPackets(places, ISOLATED, () => agent.log(), 0);
+        await cluster.server.compact();
+        await cluster.server.restart();
+        cluster.relay.target = cluster.server.port;
+        await packets(["client", "db", 80, "allow"], ["client", "web", 80, "deny"]);
+        expect(agent.felix).toBe(felix);
+        await cluster.server.request("DELETE", policyPath("close-web"));
+        await packets(...OPEN);
+      },
+    );
   });
 
   test("a role that is too narrow for one kind: readiness names the kind, and the last state stays in force", async () => {

@@ -7,8 +7,10 @@ import { type Probe, type ProbePlace, type ProbeResult, Prober } from "../policy
 import type { KubernetesCluster, PodOptions } from "./cluster.ts";
 
 /** Far more than anything here needs, in milliseconds. */
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 const TCP = 6;
+/** Each has a log of its own. */
+let started = 0;
 
 /** Polls until something holds; what `describe` says is in the error when it does not within the time. */
 export async function until(
@@ -48,7 +50,7 @@ export class Agent {
     const folder = node.path("/etc/calico");
     mkdirSync(folder, { recursive: true });
     copyFileSync(server.kubeconfig("node", { server: relay.url }), join(folder, "kubeconfig"));
-    const file = join(lab.machineShare, `agent-${node.name}.log`);
+    const file = join(lab.machineShare, `agent-${node.name}-${++started}.log`);
     const log = Bun.file(file);
     const enter = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--net", "--wdns=/"];
     const child = Bun.spawn(["nsenter", `--target=${node.pid}`, ...enter, "--", "calico-node"], {

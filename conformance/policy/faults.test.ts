@@ -10,6 +10,9 @@ import { Bed } from "./faults/bed.ts";
 import { crashTests } from "./faults/crashes.ts";
 import { loadTests } from "./faults/load.ts";
 import { repairTests } from "./faults/repairs.ts";
+import { resourceTests } from "./faults/resources.ts";
+import { supervisionTests } from "./faults/supervision.ts";
+import { changeOfDataplaneTests, takeoverTests } from "./faults/takeover.ts";
 import { DATAPLANES, type DataplaneName } from "./world.ts";
 
 const TOOLS: Readonly<Record<DataplaneName, readonly string[]>> = {
@@ -27,17 +30,22 @@ for (const dataplane of DATAPLANES) {
         bed = await Bed.create({ dataplane });
       });
       afterAll(() => bed?.dispose());
-      const parts = {
-        "repairs what others change": repairTests,
-        "is killed while it changes the kernel": crashTests,
-        "is away": absenceTests,
-        "has much to do": loadTests,
+      const parts: Readonly<Record<string, (bed: () => Bed, dataplane: DataplaneName) => void>> = {
+        "others change what is enforced": repairTests,
+        "killed while it changes the kernel": crashTests,
+        "no agent for a while": absenceTests,
+        "much to do": loadTests,
+        "one agent after another": takeoverTests,
+        // What these are about is the same whatever enforces.
+        ...(dataplane === "nftables"
+          ? {
+              "from one way to enforce to another": changeOfDataplaneTests,
+              "the supervisor": supervisionTests,
+              "resources that are wrong": resourceTests,
+            }
+          : {}),
       };
-      for (const [name, tests] of Object.entries(parts))
-        describe(name, () => {
-          afterAll(() => bed.endAll());
-          tests(() => bed, dataplane);
-        });
+      for (const [name, tests] of Object.entries(parts)) describe(name, () => tests(() => bed, dataplane));
     },
     missingBuild() ?? TOOLS[dataplane].map(missingTool).find((tool) => tool !== undefined),
   );

@@ -1,5 +1,3 @@
-import { createHash } from "node:crypto";
-
 /**
  * The file by which the agent says that an endpoint's policy is in force, and for which the plugin waits
  * (libcalico-go/lib/names/workloadendpointstatus.go, lib/epstatusfile).
@@ -32,7 +30,7 @@ const MAX_NAME = 254;
 export function endpointStatusFileName({ orchestrator, workload, endpoint }: EndpointStatusId): string {
   const name = [orchestrator, workload, endpoint].map(pathEscape).join(" ");
   if (name.length <= MAX_NAME) return name;
-  const hash = createHash("sha256").update(name).digest("base64url");
+  const hash = new Bun.CryptoHasher("sha256").update(name).digest("base64url");
   return `${name.slice(0, MAX_NAME - 1 - hash.length)} ${hash}`;
 }
 

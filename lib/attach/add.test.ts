@@ -447,6 +447,24 @@ describeAsRoot("ADD", () => {
       await site.add({ config, container: "b", netns: site.anotherPod().path });
       expect(site.logged.join("\n")).not.toContain("policy is not in force");
     });
+
+    it("policy_setup_timeout_seconds waits for the policy of this pod, not of an earlier one of its name", async () => {
+      const folder = join(site.folder, "status");
+      mkdirSync(folder);
+      const file = join(folder, "k8s default%2Fnginx eth0");
+      writeFileSync(file, '{"ifaceName":"calic440f455693","ipv4Nets":["192.0.2.1/32"]}');
+      const args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=nginx;K8S_POD_INFRA_CONTAINER_ID=abc";
+      const config = { policy_setup_timeout_seconds: 1, endpoint_status_dir: folder };
+      const { ips } = await site.add({ args, config });
+      expect(site.logged.join("\n")).toMatch(/warning: .*policy is not in force/);
+      site.logged.length = 0;
+      writeFileSync(
+        file,
+        JSON.stringify({ ifaceName: "calic440f455693", ipv4Nets: ips.map(({ address }) => address) }),
+      );
+      await site.add({ args, config });
+      expect(site.logged.join("\n")).not.toContain("policy is not in force");
+    });
   });
 
   describe("of a Kubernetes pod", () => {

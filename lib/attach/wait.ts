@@ -1,7 +1,8 @@
-import { endpointStatusFileName } from "../api/endpointstatus.ts";
+import { type EndpointStatus, endpointStatusFileName } from "../api/endpointstatus.ts";
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { CniError, errorCode, type NetworkConfig } from "../cni/index.ts";
-import { pathExists } from "../sys/index.ts";
+import { formatCidr, tryParseCidr } from "../ip/index.ts";
+import { readTextFile } from "../sys/index.ts";
 import type { Host } from "./host.ts";
 import type { Identity } from "./identity.ts";
 
@@ -60,7 +61,7 @@ export async function awaitPolicy(
   if (config.policySetupTimeoutSeconds === 0) return;
   const file = `${statusFolder(config, host)}/${statusFileName(identity, endpoint)}`;
   const deadline = performance.now() + config.policySetupTimeoutSeconds * 1000;
-  for (let waited = 10; !pathExists(file); waited = Math.min(waited * 1.5, 200)) {
+  for (let waited = 10; !isInForce(readTextFile(file), endpoint); waited = Math.min(waited * 1.5, 200)) {
     const left = deadline - performance.now();
     if (left <= 0) {
       host.log.warning("the endpoint's policy is not in force in time; the pod starts without waiting longer", {
@@ -70,6 +71,26 @@ export async function awaitPolicy(
     }
     await pause(Math.min(waited, left));
   }
+}
+
+/** Whether the status file speaks of this endpoint, and not of one before it: a pod that is made anew under its name has the same file. */
+function isInForce(text: string | undefined, { spec }: WorkloadEndpoint): boolean {
+  if (text === undefined) return false;
+  let status: EndpointStatus;
+  try {
+    status = JSON.parse(text) as EndpointStatus;
+  } catch {
+    return true; // that it is there is what counts
+  }
+  const { mac, ipv4Nets = [], ipv6Nets = [] } = status ?? {};
+  if (mac && spec.mac && mac.toLowerCase() !== spec.mac.toLowerCase()) return false;
+  const nets = new Set([...ipv4Nets, ...ipv6Nets].map(canonical));
+  return nets.size === 0 || (spec.ipNetworks ?? []).every((net) => nets.has(canonical(net)));
+}
+
+function canonical(net: string): string {
+  const cidr = tryParseCidr(net);
+  return cidr ? formatCidr(cidr) : net;
 }
 
 /** Where the agent says which endpoints' policy is in force. */

@@ -21,6 +21,7 @@ import {
 import { watchConfig } from "./config-watch.ts";
 import { openDataplane, removeLeftovers } from "./dataplanes.ts";
 import { type EndpointRoutes, Enforcer } from "./enforcer.ts";
+import { every } from "./every.ts";
 import { hasIpv6, hostFacts } from "./host-facts.ts";
 import { watchInputs } from "./intake/index.ts";
 import { chooseMode, type ModeFacts } from "./mode.ts";
@@ -67,6 +68,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
   let report = openReport(options.config, log);
   try {
     let current: AgentConfig | undefined;
+    const isUsable = usability(log);
     const resolved = await watchConfig({
       client,
       local,
@@ -75,11 +77,12 @@ export async function runAgent(options: AgentOptions): Promise<number> {
       onTrouble: (why) => report.trouble("configuration", why),
       onChange: (next) => {
         if (!current) return;
-        if (!isUsable(next, log)) {
-          report.trouble("configuration", "what the datastore says now cannot be used; see the log");
-          return;
-        }
-        report.trouble("configuration", undefined);
+        const isFine = isUsable(next);
+        report.trouble(
+          "configuration in the datastore",
+          isFine ? undefined : "what it says now cannot be used; see the log",
+        );
+        if (!isFine) return;
         options.onConfig?.(next.config);
         const changed = needsRestart(current, next.config);
         if (changed.length === 0) return;
@@ -88,7 +91,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
       },
     });
     if (!resolved) return await ended.promise;
-    if (!isUsable(resolved, log)) return EXIT_FATAL;
+    if (!isUsable(resolved)) return EXIT_FATAL;
     current = resolved.config;
     options.onConfig?.(current);
     if (needsRestart(options.config, current).length > 0) {
@@ -104,12 +107,20 @@ export async function runAgent(options: AgentOptions): Promise<number> {
   }
 }
 
-/** Logs what is wrong with a configuration; whether it may be enforced by all the same. */
-function isUsable({ problems }: ResolvedConfig, log: Logger): boolean {
-  for (const problem of problems) {
-    log[problem.fatal ? "error" : "warning"](describeConfigProblem(problem));
-  }
-  return !problems.some(({ fatal }) => fatal);
+/** Logs what is newly wrong with a configuration; whether it may be enforced by all the same. */
+function usability(log: Logger): (resolved: ResolvedConfig) => boolean {
+  // Whatever changes of the Node makes the configuration be looked at: its problems stay the same mostly.
+  let said: ReadonlySet<string> = new Set();
+  return ({ problems }) => {
+    const words = new Set<string>();
+    for (const problem of problems) {
+      const text = describeConfigProblem(problem);
+      words.add(text);
+      if (!said.has(text)) log[problem.fatal ? "error" : "warning"](text);
+    }
+    said = words;
+    return !problems.some(({ fatal }) => fatal);
+  };
 }
 
 async function startAgent(
@@ -202,7 +213,7 @@ async function startAgent(
       if (!isFirst || !round.applied) return;
       isFirst = false;
       log.info("policy is in force", { ...dataplane.counts, commands: round.applied.commands });
-      void removeLeftovers(mode, ipv6, log);
+      void removeLeftovers(mode, ipv6, log, signal);
     },
   });
 
@@ -266,15 +277,6 @@ const modeSettings = ({ NFTablesMode, IptablesBackend }: AgentConfig) => ({
 
 const tableRefresh = (config: AgentConfig, mode: string): number =>
   mode === "nftables" ? config.NftablesRefreshInterval : config.IptablesRefreshInterval;
-
-/** Runs at an interval in milliseconds (0: never), and then looks whether there is something to do. */
-function every(interval: number, run: () => void, enforcer?: Enforcer): ReturnType<typeof setInterval> | undefined {
-  if (interval === 0) return undefined;
-  return setInterval(() => {
-    run();
-    enforcer?.wake();
-  }, interval);
-}
 
 /** kube-proxy may have changed its mode, and another dataplane be right: that takes a new start. */
 async function checkMode(

@@ -28,6 +28,12 @@ const RETRY = { firstMs: 250, mostMs: 10_000 };
 export async function watchConfig(options: ConfigWatchOptions): Promise<ResolvedConfig | undefined> {
   const state: State = { configurations: new Map(), node: undefined, cluster: undefined };
   let changed: (() => void) | undefined;
+  const troubles = new Map<string, string>();
+  const onTrouble = (plural: string, why: string | undefined): void => {
+    if (why === undefined) troubles.delete(plural);
+    else troubles.set(plural, why);
+    options.onTrouble(troubles.size === 0 ? undefined : [...troubles].map((words) => words.join(": ")).join("; "));
+  };
   const resolve = (): ResolvedConfig => {
     const labels = state.node ? (state.node.metadata.labels ?? {}) : undefined;
     const chosen = chooseConfigurations([...state.configurations.values()], { name: options.nodeName, labels });
@@ -41,7 +47,7 @@ export async function watchConfig(options: ConfigWatchOptions): Promise<Resolved
     });
   };
   const watches = [
-    follow(FelixConfiguration, options, (name, configuration) => {
+    follow(FelixConfiguration, options, onTrouble, (name, configuration) => {
       if (configuration) state.configurations.set(name, configuration);
       else state.configurations.delete(name);
       changed?.();
@@ -56,7 +62,7 @@ export async function watchConfig(options: ConfigWatchOptions): Promise<Resolved
       },
       { node: options.nodeName },
     ),
-    follow(ClusterInformation, options, (name, cluster) => {
+    follow(ClusterInformation, options, onTrouble, (name, cluster) => {
       if (name !== "default") return;
       state.cluster = cluster;
       changed?.();
@@ -64,7 +70,6 @@ export async function watchConfig(options: ConfigWatchOptions): Promise<Resolved
   ];
   await Promise.all(watches);
   if (options.signal.aborted) return undefined;
-  options.onTrouble(undefined);
   let due = false;
   changed = () => {
     // Several changes of one moment are one.
@@ -87,7 +92,8 @@ interface State {
 /** Watches a kind for good; resolves once everything that was there has been told. */
 function follow<R extends Resource>(
   kind: Kind<R>,
-  { client, signal, onTrouble }: ConfigWatchOptions,
+  { client, signal }: Pick<ConfigWatchOptions, "client" | "signal">,
+  onTrouble: (plural: string, why: string | undefined) => void,
   tell: (name: string, resource: R | undefined) => void,
   index?: Index,
 ): Promise<void> {
@@ -106,6 +112,7 @@ function follow<R extends Resource>(
             }
             missing.clear();
             wait = RETRY.firstMs;
+            onTrouble(kind.plural, undefined);
             resolve();
           } else if (event.type === "deleted") {
             known.delete(event.resource.metadata.name);
@@ -119,7 +126,7 @@ function follow<R extends Resource>(
         }
       } catch (error) {
         if (!(error instanceof DatastoreError)) throw error;
-        onTrouble(`${kind.plural}: ${error.message}`);
+        onTrouble(kind.plural, error.message);
       }
       await pause(wait, signal);
     }

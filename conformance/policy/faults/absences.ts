@@ -1,5 +1,5 @@
 /** No agent, or no datastore, for a while: the last state is enforced, and what is new stays closed until policy for it is in force. */
-import { expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import type { DataplaneName } from "../world.ts";
 import { until } from "./agent.ts";
 import { type Bed, PORT, SERVER, STRANGER } from "./bed.ts";
@@ -7,6 +7,7 @@ import { type Bed, PORT, SERVER, STRANGER } from "./bed.ts";
 const NEW = "y/late";
 
 export function absenceTests(bed: () => Bed, _dataplane: DataplaneName): void {
+  afterEach(() => bed().endAll());
   test.for(["SIGTERM", "SIGKILL"] as const)(
     "ended by %s: what is enforced stays, and a new pod is closed until an agent is back",
     async (signal) => {
@@ -29,7 +30,6 @@ export function absenceTests(bed: () => Bed, _dataplane: DataplaneName): void {
       expect(await bed().verdict(NEW, SERVER)).toBe("deny");
       expect(await traffic.stop()).toEqual([]);
       await bed().detach(NEW);
-      await bed().endAll();
     },
   );
 
@@ -45,12 +45,12 @@ export function absenceTests(bed: () => Bed, _dataplane: DataplaneName): void {
       async () => before === (await bed().enforced()),
       () => next.log(),
     );
-    await bed().endAll();
   });
 
   test("an address that another pod gets: connections of the first are nobody's", async () => {
     await bed().start().ready();
-    const { addresses } = await bed().attach(NEW);
+    // ADD answers when all of its policy is in force: not one packet is lost after it.
+    const { addresses } = await bed().attach(NEW, { policy_setup_timeout_seconds: 60 });
     await bed().becomes("allow", STRANGER, NEW);
     const known = async (): Promise<string> => bed().node.run(["conntrack", "-L", "--dst", addresses[4]]);
     const traffic = bed().guard([
@@ -61,6 +61,5 @@ export function absenceTests(bed: () => Bed, _dataplane: DataplaneName): void {
     expect(await known()).toContain(addresses[4]);
     await bed().detach(NEW);
     await until(async () => !(await known()).includes(addresses[4]), known);
-    await bed().endAll();
   });
 }

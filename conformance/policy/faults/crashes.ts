@@ -2,7 +2,7 @@
  * kill -9 of the agent while it changes the kernel, and then a new one: in between and afterwards nothing passes that must not, and what is enforced in
  * the end is what an agent enforces that finds nothing.
  */
-import { beforeAll, expect, test } from "vitest";
+import { afterEach, beforeAll, expect, test } from "vitest";
 import type { DataplaneName } from "../world.ts";
 import { send, until } from "./agent.ts";
 import { type Bed, GUARDED, serverPolicy } from "./bed.ts";
@@ -52,6 +52,7 @@ const MOMENTS = [0, 5, 12, 25, 45];
 const MOST_CALLS = 400;
 
 export function crashTests(bed: () => Bed, dataplane: DataplaneName): void {
+  afterEach(() => bed().endAll());
   const references = new Map<State, string>();
 
   /** Makes the datastore say it. */

@@ -9,6 +9,7 @@ export const CACHED_BIN = resolve(fileURLToPath(new URL("../../../.cache/bin", i
 /** Names are not "etcd" alone: Debian's older one is a peer of other tests and must not be found by accident. */
 export const KUBE_APISERVER = join(CACHED_BIN, "kube-apiserver");
 export const ETCD = join(CACHED_BIN, "kube-etcd");
+const KUBE_PROXY = join(CACHED_BIN, "kube-proxy");
 const KUBECTL = join(CACHED_BIN, "kubectl");
 
 /** Why there can be no API server here, or undefined when there can. */
@@ -24,6 +25,11 @@ export function apiServerMissing(): string | undefined {
 /** The path of a kubectl of the server's version, or undefined where it was not built. */
 export function kubectl(): string | undefined {
   return executable(KUBECTL) ? KUBECTL : undefined;
+}
+
+/** The path of a kube-proxy of the server's version, or undefined where it was not built. */
+export function kubeProxy(): string | undefined {
+  return executable(KUBE_PROXY) ? KUBE_PROXY : undefined;
 }
 
 function executable(file: string): boolean {

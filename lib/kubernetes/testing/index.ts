@@ -18,7 +18,7 @@
  */
 
 export { type AuditEvent, type AuditSummary, summarise } from "./audit.ts";
-export { apiServerMissing, CACHED_BIN, kubectl } from "./binaries.ts";
+export { apiServerMissing, CACHED_BIN, kubectl, kubeProxy } from "./binaries.ts";
 export { type ApiProxy, type ProxyOptions, startApiProxy, type WatchFault } from "./proxy.ts";
 export { CLUSTER_ROLES, USERS, type UserName } from "./roles.ts";
 export { startApiServer } from "./server.ts";

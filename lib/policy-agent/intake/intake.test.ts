@@ -175,10 +175,43 @@ describe("watching", () => {
     });
     await settled.promise;
     expect(troubles.get("Tier")).toContain("not served");
-    expect(troubles.has("ClusterNetworkPolicy.policy.networking.k8s.io")).toBe(false);
+    expect(troubles.get("ClusterNetworkPolicy.policy.networking.k8s.io")).toBeUndefined();
     absent.delete("Tier");
     await inSync.promise;
     expect(troubles.get("Tier")).toBeUndefined();
+    stop.abort();
+    await watch.done;
+    await client.close();
+  });
+
+  test("a kind that turns out not to be there is in trouble no longer", async () => {
+    const client = memoryClient();
+    let asked = 0;
+    const flaky: Client = new Proxy(client, {
+      get: (target, name) =>
+        name !== "watch"
+          ? Reflect.get(target, name, target)
+          : (...[kind, options]: Parameters<Client["watch"]>) => {
+              if (kind.kind !== "ClusterNetworkPolicy") return target.watch(kind, options);
+              if (asked++ === 0) throw new DatastoreError("UNAVAILABLE", "connection refused");
+              throw new DatastoreError("CONFIG", "not served", { kindMissing: true });
+            },
+    });
+    const stop = new AbortController();
+    const inSync = Promise.withResolvers<void>();
+    const said: (string | undefined)[] = [];
+    const watch = watchInputs({
+      client: flaky,
+      signal: stop.signal,
+      sink: () => {},
+      onProblem: () => {},
+      onInSync: () => inSync.resolve(),
+      onTrouble: (kind, why) => {
+        if (kind.startsWith("ClusterNetworkPolicy")) said.push(why);
+      },
+    });
+    await inSync.promise;
+    expect(said).toEqual(["connection refused", undefined]);
     stop.abort();
     await watch.done;
     await client.close();

@@ -112,8 +112,9 @@ async function watchSource({ kind, optional }: Source, options: WatchInputsOptio
     } catch (error) {
       if (signal.aborted) return;
       if (begun || !(error instanceof DatastoreError)) throw error;
-      if (optional && error.kindMissing) synced();
-      else onTrouble(label(kind), error.message);
+      const isNone = optional && error.kindMissing;
+      onTrouble(label(kind), isNone ? undefined : error.message);
+      if (isNone) synced();
     }
     await pause(wait, signal);
   }

@@ -44,7 +44,7 @@ describe("a workload's chains", () => {
   -> set-mark 0x0/0x30000
   proto=17 dst-port=4789 -> drop  # Drop VXLAN encapped packets originating in workloads
   proto=4 -> drop  # Drop IPinIP encapped packets originating in workloads
-  !src=10.0.0.1/32 -> drop  # Drop if the source is not the workload's${policy}`);
+  !src=10.0.0.1/32 -> drop  # Drop if the source is not its own${policy}`);
   });
 
   it("follow the configuration", () => {
@@ -65,7 +65,7 @@ describe("a workload's chains", () => {
   -> set-mark 0x0/0x180000
   src=10.0.0.1/32 -> set-mark 0x80000/0x80000
   src=8.8.8.0/24 -> set-mark 0x80000/0x80000
-  mark=0x0/0x80000 -> reject icmp  # Reject if the source is not the workload's
+  mark=0x0/0x80000 -> reject icmp  # Reject if the source is not its own
   -> reject icmp  # Reject if no profiles matched`);
   });
 
@@ -78,12 +78,10 @@ describe("a workload's chains", () => {
       "-> set-mark 0x0/0x180000",
       "src=fd00::1/128 -> set-mark 0x80000/0x80000",
       "src=fe80::/10 -> set-mark 0x80000/0x80000",
-      "mark=0x0/0x80000 -> drop  # Drop if the source is not the workload's",
+      "mark=0x0/0x80000 -> drop  # Drop if the source is not its own",
     ]);
-    expect(sources(6, { ipv6Nets: [] })).toEqual([
-      "!src=fe80::/10 -> drop  # Drop if the source is not the workload's",
-    ]);
-    expect(sources(4, { ipv4Nets: [] })).toEqual(["-> drop  # Drop if the source is not the workload's"]);
+    expect(sources(6, { ipv6Nets: [] })).toEqual(["!src=fe80::/10 -> drop  # Drop if the source is not its own"]);
+    expect(sources(4, { ipv4Nets: [] })).toEqual(["-> drop  # Drop if the source is not its own"]);
     // Without WorkloadSourceSpoofing the annotation is ignored.
     expect(sources(4, { allowSpoofedSourcePrefixes: ["8.8.8.0/24"] })).toHaveLength(1);
   });

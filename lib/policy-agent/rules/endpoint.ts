@@ -153,7 +153,7 @@ function tunnelGuards(context: RenderContext): Rule[] {
  */
 function sourceGuards(context: RenderContext, version: IpVersion, workload: LocalWorkload): Rule[] {
   const nets = sourcesOf(context, version, workload);
-  const comment = `${context.denyWord("filter")} if the source is not the workload's`;
+  const comment = `${context.denyWord("filter")} if the source is not its own`;
   const deny = context.deny("filter");
   const matches = nets.map((net): Match => ({ is: "net", side: "source", net }));
   if (matches.length === 0) return [always(deny, comment)];

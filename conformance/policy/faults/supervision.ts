@@ -1,0 +1,138 @@
+/** `calico-node` without a command: one process that keeps another running. */
+import { afterEach, expect, test } from "vitest";
+import type { Agent } from "./agent.ts";
+import { send, until } from "./agent.ts";
+import { type Bed, SERVER, STRANGER } from "./bed.ts";
+
+const SUPERVISOR = "calico-node";
+const WORKER = "calico-node felix";
+
+export function supervisionTests(bed: () => Bed): void {
+  afterEach(async () => {
+    await bed().endAll();
+    await bed().delete(configuration({}));
+  });
+
+  const run = (): Promise<Agent> =>
+    bed()
+      .start({ command: ["calico-node"] })
+      .ready();
+  const worker = (agent: Agent): number => {
+    const [pid, ...more] = agent.pids(WORKER);
+    expect(more).toEqual([]);
+    return pid ?? 0;
+  };
+
+  test("felix is killed: it is started again, and what is enforced stays", async () => {
+    const agent = await run();
+    const before = await bed().enforced();
+    const traffic = bed().guard();
+    const first = worker(agent);
+    send(first, "SIGKILL");
+    await until(
+      () => agent.pids(WORKER).some((pid) => pid !== first),
+      () => agent.log(),
+    );
+    await agent.ready();
+    expect(agent.log()).toMatch(/ended worker="felix" signal="SIGKILL"/);
+    expect(await bed().enforced()).toBe(before);
+    expect(await traffic.stop()).toEqual([]);
+  });
+
+  test("the supervisor is killed: felix ends, too, and what is enforced stays", async () => {
+    const agent = await run();
+    const before = await bed().enforced();
+    const traffic = bed().guard();
+    const felix = worker(agent);
+    for (const pid of agent.pids(SUPERVISOR)) send(pid, "SIGKILL");
+    await agent.ended;
+    await until(
+      () => !alive(felix),
+      () => agent.log(),
+    );
+    expect(await bed().enforced()).toBe(before);
+    await run();
+    expect(await traffic.stop()).toEqual([]);
+  });
+
+  test("SIGTERM ends both", async () => {
+    const agent = await run();
+    const felix = worker(agent);
+    for (const pid of agent.pids(SUPERVISOR)) send(pid, "SIGTERM");
+    expect(await agent.ended).toBe(0);
+    expect(alive(felix)).toBe(false);
+  });
+
+  test("a FelixConfiguration that needs a new start: felix ends with 129 and starts with it", async () => {
+    const agent = await run();
+    const traffic = bed().guard();
+    const first = worker(agent);
+    const toHost = async (): Promise<boolean> =>
+      /cali-wl-to-host.*accept/.test((await bed().enforced()).replaceAll("\n", " "));
+    const before = await bed().enforced();
+    await bed().apply(configuration({ defaultEndpointToHostAction: "Accept" }));
+    await until(
+      () => agent.pids(WORKER).some((pid) => pid !== first),
+      () => agent.log(),
+    );
+    await until(
+      async () => before !== (await bed().enforced()),
+      () => agent.log(),
+    );
+    expect(agent.log()).toMatch(/the configuration changed.*DefaultEndpointToHostAction/i);
+    expect(agent.log()).toMatch(/starts anew, as it asked for/);
+    expect(await toHost()).toBe(true);
+    expect(await traffic.stop()).toEqual([]);
+  });
+
+  test("felix by itself ends with 129", async () => {
+    const agent = await bed().start().ready();
+    await bed().apply(configuration({ defaultEndpointToHostAction: "Return" }));
+    expect(await agent.ended).toBe(129);
+  });
+
+  test("a configuration that cannot be used: at start it says what and ends; later it goes on with the one it has", async () => {
+    const started = bed().start({ env: { FELIX_INTERFACEPREFIX: "not an interface" } });
+    expect(await started.ended).toBe(1);
+    expect(started.log()).toMatch(/InterfacePrefix/);
+    expect(started.log()).toMatch(/\[ERROR\].*FELIX_INTERFACEPREFIX/i);
+
+    const agent = await bed().start().ready();
+    bed().store({
+      "/calico/resources/v3/projectcalico.org/felixconfigurations/default": JSON.stringify({
+        ...configuration({ interfacePrefix: "not an interface" }),
+      }),
+    });
+    await until(
+      () => /interfacePrefix/i.test(agent.log()),
+      () => agent.log(),
+    );
+    expect(agent.hasEnded).toBe(false);
+    await until(
+      async () => (await agent.unready()) !== undefined,
+      () => agent.log(),
+    );
+    expect(await bed().verdict(STRANGER, SERVER)).toBe("deny");
+    await bed().apply(configuration({}));
+    await until(
+      async () => (await agent.unready()) === undefined,
+      () => agent.log(),
+    );
+  });
+}
+
+const configuration = (spec: object): object => ({
+  apiVersion: "projectcalico.org/v3",
+  kind: "FelixConfiguration",
+  metadata: { name: "default" },
+  spec,
+});
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
