@@ -13,6 +13,7 @@ import {
   clearKernel,
   createAll,
   type Dataplane,
+  type Memory,
   makePods,
   NAMESPACE,
   openStore,
@@ -41,7 +42,7 @@ export interface ChangeResult {
   readonly enforced: readonly number[];
   /** Milliseconds that the write took. */
   readonly written: readonly number[];
-  readonly memory: { readonly resident: number; readonly peak: number };
+  readonly memory: Memory;
   /** Milliseconds of the agent's processor time a change. */
   readonly processor: number;
   /** Milliseconds a round of the agent: to calculate, and to change the kernel. */

@@ -24,6 +24,8 @@ const MISSING = 5;
 export class Probe {
   readonly #sender: number;
   readonly #receiver: number;
+  /** The receiver's, to answer by. */
+  readonly #answerer: number;
   readonly #packet: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;
   readonly #to = addressBytes(parseAddress(RECEIVER_ADDRESS));
@@ -33,18 +35,9 @@ export class Probe {
   constructor() {
     this.#sender = openIn(SENDER_NETNS, 255);
     this.#receiver = openIn(RECEIVER_NETNS, UDP);
-    const bytes = encodePacket({
-      version: 4,
-      protocol: UDP,
-      source: SENDER_ADDRESS,
-      destination: RECEIVER_ADDRESS,
-      sourcePort: FIRST_SOURCE,
-      destinationPort: FIRST_PORT,
-    });
-    this.#packet = allocate(bytes.length);
-    this.#packet.set(bytes);
+    this.#answerer = openIn(RECEIVER_NETNS, 255);
+    this.#packet = datagram(SENDER_ADDRESS, RECEIVER_ADDRESS, FIRST_SOURCE, FIRST_PORT);
     this.#view = new DataView(this.#packet.buffer);
-    this.#view.setUint16(26, 0); // no checksum (RFC 768): the ports change
   }
 
   /** Whether the next packet of a new flow arrives within about a millisecond. */
@@ -77,9 +70,13 @@ export class Probe {
     }
   }
 
-  /** Packets a second of one flow, as fast as one process can send them; those that the receiver's interface got. */
+  /** Packets a second of one established flow, as fast as one process can send them; those that the receiver's interface got. */
   flood(milliseconds: number): number {
     this.#drain();
+    this.#send();
+    const answer = datagram(RECEIVER_ADDRESS, SENDER_ADDRESS, this.#view.getUint16(22), this.#view.getUint16(20));
+    sendRaw(this.#answerer, answer, addressBytes(parseAddress(SENDER_ADDRESS)), purpose);
+    for (let i = 0; i < 5000; i++) sendRaw(this.#sender, this.#packet, this.#to, purpose); // so that the code is warm
     const before = received();
     const began = performance.now();
     const end = began + milliseconds;
@@ -103,6 +100,7 @@ export class Probe {
   close(): void {
     closeFd(this.#sender);
     closeFd(this.#receiver);
+    closeFd(this.#answerer);
   }
 
   /** Answers its number, by which it is known again. */
@@ -127,6 +125,15 @@ export class Probe {
   #drain(): void {
     while (receiveRaw(this.#receiver, this.#buffer, purpose) !== undefined);
   }
+}
+
+/** Without a checksum (RFC 768): the ports change. */
+function datagram(source: string, destination: string, sourcePort: number, destinationPort: number) {
+  const bytes = encodePacket({ version: 4, protocol: UDP, source, destination, sourcePort, destinationPort });
+  const packet = allocate(bytes.length);
+  packet.set(bytes);
+  new DataView(packet.buffer).setUint16(26, 0);
+  return packet;
 }
 
 const purpose = (): string => "bench";

@@ -116,13 +116,16 @@ export class Agent {
   }
 
   async stop(): Promise<void> {
-    const supervisor = children(this.#process.pid)[0];
-    if (this.#process.exitCode === null) process.kill(supervisor ?? this.#process.pid, "SIGTERM");
-    await this.#process.exited;
+    await terminate(this.#process);
   }
 }
 
-/** Processes of a process. `nsenter` forks where it enters a pid namespace. */
+/** Ends what `nsenter` runs: it forks where it enters a pid namespace, and passes no signal on. */
+export async function terminate(nsenter: Bun.Subprocess): Promise<void> {
+  if (nsenter.exitCode === null) process.kill(children(nsenter.pid)[0] ?? nsenter.pid, "SIGTERM");
+  await nsenter.exited;
+}
+
 function children(pid: number | undefined): number[] {
   if (pid === undefined) return [];
   try {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { kubeProxy } from "../../lib/kubernetes/testing/index.ts";
 import { inNamespace, openNamespace } from "../../lib/sys/index.ts";
 import type { Node } from "../lab/index.ts";
-import { until } from "./agent.ts";
+import { terminate, until } from "./agent.ts";
 import type { KubernetesCluster } from "./cluster.ts";
 
 /** kube-proxy's mode, and for iptables the back end that it finds under the name `iptables`. */
@@ -61,8 +61,7 @@ export class KubeProxy {
   }
 
   async stop(): Promise<void> {
-    this.#process.kill("SIGTERM");
-    await this.#process.exited;
+    await terminate(this.#process);
   }
 
   /** Ends it, and removes what it made, as changing to another mode does. */

@@ -9,6 +9,7 @@ import { absenceTests } from "./faults/absences.ts";
 import { Bed } from "./faults/bed.ts";
 import { crashTests } from "./faults/crashes.ts";
 import { loadTests } from "./faults/load.ts";
+import { outageTests } from "./faults/outage.ts";
 import { repairTests } from "./faults/repairs.ts";
 import { resourceTests } from "./faults/resources.ts";
 import { supervisionTests } from "./faults/supervision.ts";
@@ -50,3 +51,9 @@ for (const dataplane of DATAPLANES) {
     missingBuild() ?? TOOLS[dataplane].map(missingTool).find((tool) => tool !== undefined),
   );
 }
+
+describeLab(
+  "faults of the datastore",
+  outageTests,
+  missingBuild() ?? missingTool("etcd") ?? missingTool("etcdctl") ?? missingTool("nft"),
+);

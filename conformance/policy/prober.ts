@@ -52,6 +52,11 @@ export interface Probe {
   readonly destination?: string;
   /** Instead of the sender's own. */
   readonly source?: string;
+  /**
+   * Of a protocol with ports, instead of a number that tells the probe from all others. Whoever asks sees to it that no two probes of one
+   * turn have the same addresses and ports, in either direction, and that connection tracking has forgotten earlier ones.
+   */
+  readonly sourcePort?: number;
 }
 
 export interface ProbeResult {
@@ -64,9 +69,10 @@ export interface ProbeResult {
 /** Milliseconds without any arrival after which what is missing is taken for denied. */
 const QUIET = 250;
 const FIRST = 10_000;
+const GRE = 47;
 /** Each probe has a number that no earlier one had, of any prober: an old connection would let it through. */
 let next = FIRST;
-const PROTOCOLS = [ICMP, TCP, UDP, SCTP, UDPLITE, 99];
+const PROTOCOLS = [ICMP, TCP, UDP, SCTP, UDPLITE, GRE, 99];
 
 interface Socket {
   readonly place: string;
@@ -153,7 +159,7 @@ export class Prober {
       protocol,
       source: probe.source ?? from.addresses[version],
       destination,
-      sourcePort: number,
+      sourcePort: probe.sourcePort ?? number,
       destinationPort: port,
       echoId: number,
       ...(icmp === undefined ? {} : { icmp }),
@@ -198,18 +204,30 @@ export class Prober {
       asked.arrived ??= { at, packet };
       return;
     }
-    const answered = packet.protocol === TCP ? pending.get(packet.destinationPort ?? -1) : undefined;
+    if (packet.protocol !== TCP) return;
+    const { source, destination, sourcePort, destinationPort } = packet;
+    const answered = this.#find(pending, {
+      ...packet,
+      source: destination,
+      destination: source,
+      ...(destinationPort === undefined ? {} : { sourcePort: destinationPort }),
+      ...(sourcePort === undefined ? {} : { destinationPort: sourcePort }),
+    });
     if (answered?.probe.from === at && answered.probe.protocol === TCP) answered.answered = true;
   }
 
   #find(pending: ReadonlyMap<number, Pending>, packet: Packet): Pending | undefined {
-    const number = hasPorts(packet.protocol) ? packet.sourcePort : packet.echoId;
-    if (number !== undefined) return pending.get(number);
-    // A protocol without any number: told by its addresses.
+    const ported = hasPorts(packet.protocol);
+    const number = ported ? packet.sourcePort : packet.echoId;
+    const numbered = number === undefined ? undefined : pending.get(number);
+    if (numbered?.probe.protocol === packet.protocol && numbered.probe.sourcePort === undefined) return numbered;
+    if (number !== undefined && !ported) return undefined;
+    // Without a number of its own: told by its addresses, and ports if it has any.
     return [...pending.values()].find(
       ({ probe }) =>
         probe.version === packet.version &&
         probe.protocol === packet.protocol &&
+        (!ported || (probe.sourcePort === packet.sourcePort && (probe.port ?? 0) === packet.destinationPort)) &&
         packet.source === (probe.source ?? this.#place(probe.from).addresses[packet.version]) &&
         packet.destination === (probe.destination ?? this.#place(probe.to).addresses[packet.version]),
     );

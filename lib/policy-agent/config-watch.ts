@@ -56,6 +56,7 @@ export async function watchConfig(options: ConfigWatchOptions): Promise<Resolved
     follow(
       Node,
       options,
+      onTrouble,
       (_, node) => {
         state.node = node;
         changed?.();

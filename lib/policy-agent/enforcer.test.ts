@@ -97,6 +97,7 @@ function lab(options: { failures?: number; unroutable?: boolean; stuckConnection
     close: async () => {},
   };
   const files: string[][] = [];
+  const lost: string[] = [];
   let roundDone: (() => void) | undefined;
   let last: readonly string[] = [];
   const parts: { -readonly [Part in keyof EnforcerParts]: EnforcerParts[Part] } = {
@@ -116,6 +117,7 @@ function lab(options: { failures?: number; unroutable?: boolean; stuckConnection
         last = [...inForce].map(({ id }) => id.workload);
         files.push([...last]);
       },
+      lost: async () => lost,
       recheck: () => {},
     },
     flushConntrack: (addresses) => {
@@ -161,6 +163,7 @@ function lab(options: { failures?: number; unroutable?: boolean; stuckConnection
     drift: (what: string) => drift(what),
     programmer,
     parts,
+    lost,
   };
 }
 
@@ -270,6 +273,14 @@ test("connections of an address end when its workload loses it, after the rules 
   expect(bed.said.slice(-3)).toEqual(["end connections of 10.0.0.2", "apply", "end connections of 10.0.0.1 10.0.0.2"]);
 });
 
+test("connections of addresses that were lost while no agent ran end with the start", async () => {
+  const bed = lab();
+  bed.lost.push("10.0.0.1", "10.0.0.9");
+  bed.say([set("a", "10.0.0.1")]);
+  await started(bed);
+  expect(bed.said.slice(-3)).toEqual(["end connections of 10.0.0.1", "apply", "end connections of 10.0.0.1 10.0.0.9"]);
+});
+
 test("an interface that another workload has taken over keeps its routes", async () => {
   const bed = lab();
   await started(bed);
@@ -304,9 +315,11 @@ test("closing waits for the round that is under way and begins no other", async 
   bed.enforcer.wake();
   await reached;
   bed.enforcer.wake();
+  expect(bed.enforcer.busySince).toBeDefined();
   const closed = bed.enforcer.close();
   release();
   await closed;
+  expect(bed.enforcer.busySince).toBeUndefined();
   expect(bed.said).toEqual(["apply"]);
 });
 

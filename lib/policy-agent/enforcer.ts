@@ -69,6 +69,7 @@ export class Enforcer {
   #lastError: Error | undefined;
   #rounds = 0;
   #wasFirst = false;
+  #busySince: number | undefined;
 
   constructor(parts: EnforcerParts) {
     this.#parts = parts;
@@ -89,6 +90,10 @@ export class Enforcer {
   /** Rounds that failed since the last one that did not. */
   get failures(): number {
     return this.#failures;
+  }
+  /** Since when a round is under way, in ms of performance.now(). */
+  get busySince(): number | undefined {
+    return this.#busySince;
   }
   get workloads(): ReadonlyMap<string, LocalWorkload> {
     return this.#workloads;
@@ -140,9 +145,11 @@ export class Enforcer {
     try {
       while (this.#due && !this.#closed && !this.#isHeld) {
         this.#due = false;
+        this.#busySince = performance.now();
         await this.#round();
       }
     } finally {
+      this.#busySince = undefined;
       this.#running = undefined;
       if (this.#due) this.wake();
     }
@@ -158,6 +165,7 @@ export class Enforcer {
     const times = () => ({ messages, calculationMs: calculated - began, applyMs: performance.now() - calculated });
     try {
       const { applied, failed } = await this.#apply();
+      this.#busySince = undefined;
       this.#rounds++;
       for (const what of applied.repaired) log.warning("put right", { what });
       if (failed.length > 0) {
@@ -172,6 +180,7 @@ export class Enforcer {
       this.#lastError = undefined;
       onRound?.({ ...times(), applied });
     } catch (error) {
+      this.#busySince = undefined;
       this.#isHeld = true;
       this.#plan(error as Error, "what should be enforced could not be (wholly) put into force; the last state stays");
       onRound?.({ ...times(), error: error as Error });
@@ -275,11 +284,16 @@ export class Enforcer {
     const inForce = [...this.#workloads].flatMap(([key, workload]) =>
       programmer.programmed.has(key) && this.#interfaces.get(workload.interfaceName)?.up ? [workload] : [],
     );
+    const failed: Error[] = [];
+    if (this.#rounds === 0) {
+      await collect(failed, async () => {
+        for (const address of await statusFiles.lost(this.#workloads.values())) this.#released.add(address);
+      });
+    }
     const released = [...this.#released];
     // What another workload has now, it must not get with the connections of the last one, not even for a moment.
     const moved = released.length === 0 ? [] : this.#owned(released);
     // Policy comes into force whatever becomes of the rest.
-    const failed: Error[] = [];
     if (moved.length > 0) await collect(failed, () => flushConntrack(moved));
     // A route to a workload whose policy is not there yet leads into a drop.
     await collect(failed, () => void failed.push(...routes.apply()));

@@ -94,6 +94,8 @@ export function openReport(config: AgentConfig, log: Logger): Report {
     const waiting = [...missing()];
     const detail = waiting.length === 0 ? "" : `the datastore has not told everything yet of ${waiting.join(", ")}`;
     graph.report({ live: true, ready: waiting.length === 0, detail });
+    // Of a round that does not end nobody says that it is alive, until the watchdog barks.
+    if (enforcer.busySince !== undefined && performance.now() - enforcer.busySince > REPORT_MS) return;
     const failing = enforcer.failures >= FAILURES;
     dataplane.report({
       live: true,

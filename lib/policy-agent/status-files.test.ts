@@ -86,3 +86,19 @@ test("a file that cannot be written keeps none of the others from being written"
   await expect(openStatusFiles(folder).write(many)).rejects.toThrow("k8s ns%2Fpod0 eth0");
   expect(readdirSync(folder).filter((name) => !name.startsWith("."))).toHaveLength(40);
 });
+
+test("tells which addresses endpoints have lost while no agent ran", async () => {
+  const moved = { ipv4Nets: ["10.0.0.3/32"], ipv6Nets: ["fd00::3/128"] };
+  await openStatusFiles(folder).write([
+    workload("stays"),
+    workload("gone", { ipv4Nets: ["10.0.0.2/32"] }),
+    workload("moved", moved),
+  ]);
+  writeFileSync(join(folder, "k8s ns%2Fodd eth0"), '{"ipv4Nets":7}');
+  writeFileSync(join(folder, "k8s ns%2Fempty eth0"), "");
+  const now = [workload("stays"), workload("moved", { ...moved, ipv4Nets: ["10.0.0.4/32"] })];
+  const files = openStatusFiles(folder);
+  expect((await files.lost(now)).toSorted()).toEqual(["10.0.0.2", "10.0.0.3"]);
+  await files.write(now);
+  expect(await openStatusFiles(folder).lost(now)).toEqual([]);
+});

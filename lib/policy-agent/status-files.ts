@@ -13,8 +13,18 @@ export interface StatusFiles {
    * everything else was.
    */
   write(inForce: Iterable<LocalWorkload>): Promise<void>;
+  /**
+   * Addresses that the files of an agent before this one give to endpoints that do not have them now: their connections are not their next owners'.
+   * To be asked before the first write.
+   */
+  lost(workloads: Iterable<LocalWorkload>): Promise<readonly string[]>;
   /** The next write looks into the folder again. */
   recheck(): void;
+}
+
+interface StatusFile {
+  readonly name: string;
+  readonly content: string;
 }
 
 /** How many files are written at one moment. */
@@ -23,11 +33,24 @@ const AT_ONCE = 16;
 export function openStatusFiles(folder: string): StatusFiles {
   /** Content by name; undefined: the folder has not been read. */
   let there: Map<string, string> | undefined;
+  /** What was made of a workload; one that changes is another object. Every round asks for all of them. */
+  const made = new WeakMap<LocalWorkload, StatusFile>();
+  const fileOf = (workload: LocalWorkload): StatusFile => {
+    let file = made.get(workload);
+    if (!file) {
+      file = { name: endpointStatusFileName(workload.id), content: contentOf(workload) };
+      made.set(workload, file);
+    }
+    return file;
+  };
   return {
     async write(inForce) {
       there ??= await stock(folder);
       const wanted = new Map<string, string>();
-      for (const workload of inForce) wanted.set(endpointStatusFileName(workload.id), contentOf(workload));
+      for (const workload of inForce) {
+        const { name, content } = fileOf(workload);
+        wanted.set(name, content);
+      }
       const known = there;
       const work: (() => Promise<void>)[] = [];
       for (const [name, content] of wanted) {
@@ -53,6 +76,17 @@ export function openStatusFiles(folder: string): StatusFiles {
       const more = failed.length > 1 ? ` (and ${failed.length - 1} more)` : "";
       throw new AggregateError(failed, `endpoints' status files: ${failed[0]!.message}${more}`);
     },
+    async lost(workloads) {
+      there ??= await stock(folder);
+      const kept = new Map<string, readonly string[]>();
+      for (const { id, ipv4Nets, ipv6Nets } of workloads)
+        kept.set(endpointStatusFileName(id), [...ipv4Nets, ...ipv6Nets]);
+      return [...there].flatMap(([name, content]) =>
+        netsOf(content)
+          .filter((net) => !kept.get(name)?.includes(net))
+          .map((net) => net.split("/", 1)[0]!),
+      );
+    },
     recheck() {
       there = undefined;
     },
@@ -67,6 +101,20 @@ function contentOf({ interfaceName, mac, ipv4Nets, ipv6Nets }: LocalWorkload): s
     ...(ipv6Nets.length > 0 ? { ipv6Nets } : {}),
   };
   return JSON.stringify(status);
+}
+
+/** Of a file that anybody may have written: none where it cannot be understood. */
+function netsOf(content: string): string[] {
+  let status: unknown;
+  try {
+    status = JSON.parse(content);
+  } catch {
+    return [];
+  }
+  const { ipv4Nets, ipv6Nets } = (status ?? {}) as { readonly [Field in keyof EndpointStatus]?: unknown };
+  return [ipv4Nets, ipv6Nets]
+    .flatMap((nets) => (Array.isArray(nets) ? nets : []))
+    .filter((net) => typeof net === "string");
 }
 
 /** A reader sees the whole file or none. The name begins with a dot meanwhile, which no status file's does. */

@@ -2,7 +2,7 @@
  * kill -9 of the agent while it changes the kernel, and then a new one: in between and afterwards nothing passes that must not, and what is enforced in
  * the end is what an agent enforces that finds nothing.
  */
-import { afterEach, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { DataplaneName } from "../world.ts";
 import { send, until } from "./agent.ts";
 import { type Bed, GUARDED, serverPolicy } from "./bed.ts";
@@ -47,7 +47,7 @@ const policyOfSet = (index: number): object => {
 };
 
 /** Moments, in milliseconds after the change is in the datastore. */
-const MOMENTS = [0, 5, 12, 25, 45];
+const MOMENTS = [0, 6, 15, 35];
 /** Calls of the agent with which it asks the kernel for something, or changes it; one in so many is its last. */
 const MOST_CALLS = 400;
 
@@ -70,6 +70,8 @@ export function crashTests(bed: () => Bed, dataplane: DataplaneName): void {
       await agent.kill();
     }
   });
+
+  afterAll(() => put("few"));
 
   async function converges(state: State, when: string): Promise<void> {
     const agent = await bed().start().ready();
@@ -108,7 +110,7 @@ export function crashTests(bed: () => Bed, dataplane: DataplaneName): void {
       await put(state);
       await converges(state, "at first");
       let last = 0;
-      for (let n = 1; n < MOST_CALLS; n = Math.ceil(n * 1.3)) {
+      for (let n = 1; n < MOST_CALLS; n = Math.ceil(n * 1.5)) {
         state = state === "few" ? "many" : "few";
         await put(state);
         const prefix = ["strace", "--follow-forks", "--quiet=all", "--output=/dev/null"];
@@ -144,7 +146,7 @@ export function crashTests(bed: () => Bed, dataplane: DataplaneName): void {
       const met = new Set<string>();
       await put(state);
       await converges(state, "at first");
-      for (let nth = 1; nth <= 4; nth++) {
+      for (let nth = 1; nth <= 3; nth++) {
         state = state === "few" ? "many" : "few";
         await put(state);
         const agent = bed().start();

@@ -13,11 +13,16 @@ interface Wrong {
   readonly field?: RegExp;
 }
 
-const resource = (kind: string, name: string, spec: unknown): string =>
+const resource = (kind: string, name: string, spec: unknown, namespace?: string): string =>
   JSON.stringify({
     apiVersion: "projectcalico.org/v3",
     kind,
-    metadata: { name, uid: "7d1b7f0e-0000-4000-8000-000000000000", creationTimestamp: "2026-01-01T00:00:00Z" },
+    metadata: {
+      name,
+      namespace,
+      uid: "7d1b7f0e-0000-4000-8000-000000000000",
+      creationTimestamp: "2026-01-01T00:00:00Z",
+    },
     spec,
   });
 
@@ -35,12 +40,19 @@ const policy = (name: string, changes: object, rule: object = {}, field?: RegExp
   ...(field ? { field } : {}),
 });
 
+/** Whom it is for cannot be read, so it closes all of its namespace: one in which nobody is to be reached. */
+const unselective = (name: string, selector: string): Wrong => ({
+  key: `networkpolicies/y/${name}`,
+  text: resource("NetworkPolicy", name, { selector, types: ["Ingress"], ingress: [{ action: "Allow" }] }, "y"),
+  field: /selector/,
+});
+
 const LONG = "x".repeat(10_000);
 const DEEP = 5_000;
 
 const WRONG: readonly Wrong[] = [
-  policy("unknown-rule-field", {}, { sauce: { nets: ["0.0.0.0/0"] } }, /sauce/),
-  policy("unknown-spec-field", { selectr: "all()" }, {}, /selectr/),
+  policy("unknown-rule-field", {}, { sauce: { nets: ["0.0.0.0/0"] } }),
+  policy("unknown-spec-field", { selectr: "all()" }),
   policy("wrong-net", {}, { source: { nets: ["10.0.0.0/99"] } }, /nets/),
   policy("wrong-nets", {}, { source: { nets: "all of them" } }, /nets/),
   policy("wrong-notnets", {}, { source: { notNets: ["300.1.1.1/8"] } }, /notNets/),
@@ -50,20 +62,20 @@ const WRONG: readonly Wrong[] = [
   policy("wrong-port-range", {}, { protocol: "UDP", destination: { ports: ["90:10"] } }, /ports/),
   policy("wrong-icmp", {}, { protocol: "ICMP", icmp: { type: 700 } }, /icmp/),
   policy("wrong-order", { order: "first" }, { source: {} }, /order/),
-  policy("wrong-types", { types: ["Ingres"] }, { source: {} }, /types/),
+  policy("wrong-types", { types: ["Ingres"] }, { source: {} }),
   policy("wrong-tier", { tier: 7 }, { source: {} }, /tier/),
-  policy("wrong-selector", { selector: "role === 'server'" }, { source: {} }, /selector/),
   policy("wrong-source-selector", {}, { source: { selector: "role in {" } }, /selector/),
   policy("long-selector", { selector: `role == '${LONG}'` }, { source: {} }),
-  policy("long-selector-name", { selector: `${LONG} == 'a'` }, { source: {} }, /selector/),
-  policy("deep-selector", { selector: `${"(".repeat(DEEP)}all()${")".repeat(DEEP)}` }, { source: {} }, /selector/),
-  policy("deep-negation", { selector: `${"!".repeat(DEEP)}all()` }, { source: {} }),
+  unselective("wrong-selector", "role === 'server'"),
+  unselective("long-selector-name", `${LONG} == 'a'`),
+  unselective("deep-selector", `${"(".repeat(DEEP)}all()${")".repeat(DEEP)}`),
+  unselective("deep-negation", `${"!".repeat(DEEP)}all()`),
   policy("rules-no-list", { ingress: "everybody" }, {}, /ingress/),
   policy("rule-null", { ingress: [null] }, {}, /ingress/),
   policy("spec-null", null as never),
   { key: "globalnetworkpolicies/no-json", text: '{"kind":"GlobalNetworkPolicy","spec":{"ingress":[{"act' },
   { key: "globalnetworkpolicies/a-number", text: "7" },
-  { key: "globalnetworkpolicies/deep-json", text: `${'{"spec":'.repeat(DEEP)}1${"}".repeat(DEEP)}` },
+  { key: "networkpolicies/y/deep-json", text: `${'{"spec":'.repeat(DEEP)}1${"}".repeat(DEEP)}` },
   {
     key: "globalnetworkpolicies/deep-list",
     text: resource("GlobalNetworkPolicy", "deep-list", { ingress: nested(DEEP) }),
@@ -165,7 +177,7 @@ export function resourceTests(bed: () => Bed): void {
   test("a good policy that is overwritten by a wrong one does not open", async () => {
     const agent = await bed().start().ready();
     const traffic = bed().guard(DENIED);
-    const key = `${PREFIX}networkpolicies/x/default.server`;
+    const key = `${PREFIX}networkpolicies/x/server`;
     for (const text of ["{", JSON.stringify({ ...serverPolicy(), spec: { ingress: 3 } }), "null"]) {
       bed().store({ [key]: text });
       await goesOn(text);

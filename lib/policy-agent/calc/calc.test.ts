@@ -259,6 +259,21 @@ describe("what is said, and when", () => {
     expect(mirror.policies.size).toBe(0);
   });
 
+  test("many inputs that came during a flush are taken in steps, and so are those that come then", () => {
+    const { calc, tell, mirror } = start([pod]);
+    calc.update(other);
+    const steps = calc.flushing(() => {});
+    steps.next();
+    for (let i = 0; i < 500; i++) calc.update(globalPolicy(`g${i}`, {}));
+    let count = 0;
+    for (const _ of steps) if (++count === 10) calc.update(removal(pod));
+    expect(count).toBeGreaterThan(30);
+    expect(mirror.workloads.size).toBe(1);
+    tell();
+    expect(mirror.workloads.size).toBe(0);
+    expect(calc.stats().clusterPolicies).toBe(500);
+  });
+
   test("a long flush is many short steps", () => {
     const calc = createCalc({ nodeName: NODE });
     for (let i = 0; i < 500; i++) {

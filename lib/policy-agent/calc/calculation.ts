@@ -87,6 +87,10 @@ class Calculation implements Calc {
       this.#waiting.push(input);
       return;
     }
+    this.#take(input);
+  }
+
+  #take(input: Input): void {
     if (input.kind === "Policy") {
       this.#updatePolicy(input.id, input.policy);
       return;
@@ -184,13 +188,19 @@ class Calculation implements Calc {
     if (!this.#isInSync) return;
     if (this.#isFlushing) throw new Error("a flush began before the one under way was taken to its end");
     this.#isFlushing = true;
+    let taken = 0;
     try {
       yield* this.#settleLabels();
       if (options === undefined) yield* this.#flushAll(emit);
       else yield* this.#flushFirst(emit, options.first);
+      // What came in meanwhile, and what comes in while that is taken: perhaps thousands.
+      for (const input of this.#waiting) {
+        this.#take(input);
+        if (++taken % STRIDE === 0) yield;
+      }
     } finally {
       this.#isFlushing = false;
-      for (const input of this.#waiting.splice(0)) this.update(input);
+      for (const input of this.#waiting.splice(0).slice(taken)) this.#take(input);
     }
   }
 

@@ -51,8 +51,13 @@ export function readPolicy(id: PolicyId, resource: unknown, report: (why: string
   // What a staged policy would delete is for the one who looks at it; there is nothing to evaluate.
   if (isStaged(id.kind) && spec.stagedAction === "Delete") return undefined;
 
+  const [ingress, egress] = [rulesOf("ingress", spec.ingress, report), rulesOf("egress", spec.egress, report)];
   const types = textsOf(spec.types).map((type) => type.toLowerCase());
-  const given = types.length > 0 ? types : defaultTypes(spec.ingress, spec.egress).map((type) => type.toLowerCase());
+  for (const type of types) {
+    if (type === "ingress" || type === "egress") continue;
+    report(`types has ${JSON.stringify(type)}, which is neither Ingress nor Egress; it does not count`);
+  }
+  const given = types.length > 0 ? types : defaultTypes(ingress, egress).map((type) => type.toLowerCase());
   let flags = 0;
   if (given.includes("ingress")) flags |= INGRESS;
   if (given.includes("egress")) flags |= EGRESS;
@@ -92,8 +97,15 @@ export function readPolicy(id: PolicyId, resource: unknown, report: (why: string
     flags,
     selector,
     root,
-    rules: JSON.stringify([flags & INGRESS ? listOf(spec.ingress) : null, flags & EGRESS ? listOf(spec.egress) : null]),
+    rules: JSON.stringify([flags & INGRESS ? ingress : null, flags & EGRESS ? egress : null]),
   };
+}
+
+/** One rule that nobody can read, which denies, for what is no list of rules. */
+function rulesOf(direction: "ingress" | "egress", rules: unknown, report: (why: string) => void): readonly unknown[] {
+  if (rules === undefined || rules === null || Array.isArray(rules)) return listOf(rules);
+  report(`${direction} must be a list of rules; it denies everything`);
+  return [{ action: "Deny" }];
 }
 
 /**

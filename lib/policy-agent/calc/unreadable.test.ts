@@ -84,6 +84,29 @@ describe("what cannot be read closes", () => {
     expect(problems[0]).toContain("NetworkPolicy/blue/p: selector");
   });
 
+  test("what is no list of rules denies everything, and is about the direction", () => {
+    const { rules, egress, problems } = ingressOf({
+      ingress: { action: "Allow" },
+      egress: "all",
+    });
+    expect([rules, egress]).toEqual([
+      [{ action: "Deny", source: {}, destination: {} }],
+      [{ action: "Deny", source: {}, destination: {} }],
+    ]);
+    expect(problems).toEqual([
+      "NetworkPolicy/blue/p: ingress must be a list of rules; it denies everything",
+      "NetworkPolicy/blue/p: egress must be a list of rules; it denies everything",
+    ]);
+  });
+
+  test("a direction that there is not is reported", () => {
+    const { problems, rules } = ingressOf({ types: ["Ingres", "ingress"], ingress: [rule("Allow")] });
+    expect(rules).toHaveLength(1);
+    expect(problems).toEqual([
+      `NetworkPolicy/blue/p: types has "ingres", which is neither Ingress nor Egress; it does not count`,
+    ]);
+  });
+
   test("a global policy of whose endpoints nothing can be read is not enforced: it would close the whole cluster", () => {
     const { mirror, problems } = start([
       workload("blue", "a", ["10.0.0.1"]),

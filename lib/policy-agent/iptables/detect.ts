@@ -26,6 +26,7 @@ export interface BackendChoice {
 const HINTS = /^:KUBE-(?:IPTABLES-HINT|KUBELET-CANARY) /m;
 const KUBERNETES = /^:KUBE-/m;
 const KUBE_PROXY = /^:KUBE-SERVICES /m;
+const OWN = /^-A cali-|--comment "?cali:/;
 
 /** Chooses the back end. Reads only, and loads no kernel module of the legacy back end that is not loaded. */
 export async function detectBackend(options: DetectOptions = {}): Promise<BackendChoice> {
@@ -65,6 +66,10 @@ export function choose(saved: Readonly<Record<Backend, string>>): Omit<BackendCh
   for (const backend of ["nft", "legacy"] as const) {
     if (HINTS.test(saved[backend])) return { backend, reason: "kubelet's chains are there" };
   }
+  const [proxyNft, proxyLegacy] = [KUBE_PROXY.test(saved.nft), KUBE_PROXY.test(saved.legacy)];
+  if (proxyNft !== proxyLegacy) {
+    return { backend: proxyNft ? "nft" : "legacy", reason: "kube-proxy's chains are there" };
+  }
   const [nft, legacy] = [rules(saved.nft), rules(saved.legacy)];
   const [kubeNft, kubeLegacy] = [KUBERNETES.test(saved.nft), KUBERNETES.test(saved.legacy)];
   if (kubeNft !== kubeLegacy)
@@ -76,7 +81,9 @@ export function choose(saved: Readonly<Record<Backend, string>>): Omit<BackendCh
   return { backend: legacy >= nft ? "legacy" : "nft", reason };
 }
 
-const rules = (saved: string): number => saved.match(/^-/gm)?.length ?? 0;
+/** Without Calico's own: an agent before this one would settle it for good. */
+const rules = (saved: string): number =>
+  saved.split("\n").filter((line) => line.startsWith("-") && !OWN.test(line)).length;
 
 /** Asking iptables-legacy would load its modules, with hooks that cost every packet; nothing can be there before. */
 function legacyLoaded(version: IpVersion, namespace?: Namespace): boolean {
