@@ -39,23 +39,18 @@ export async function runFelix(env: Env): Promise<number> {
   stopOn(stop, log);
   using lock = await takeLock(stop.signal, log);
   if (!lock) return 0;
-  const client = await openDatastore(datastoreEnv(env, config, "DatastoreType" in settings), stop.signal, log);
-  if (!client) return 0;
-  try {
-    return await runAgent({
-      client,
-      local,
-      nodeName: config.FelixHostname,
-      config,
-      log,
-      onConfig: (now) => {
-        loggers = loggersOf(now);
-      },
-      signal: stop.signal,
-    });
-  } finally {
-    await client.close();
-  }
+  const datastore = datastoreEnv(env, config, "DatastoreType" in settings);
+  return await runAgent({
+    connect: (signal, onTrouble) => openDatastore(datastore, signal, onTrouble, log),
+    local,
+    nodeName: config.FelixHostname,
+    config,
+    log,
+    onConfig: (now) => {
+      loggers = loggersOf(now);
+    },
+    signal: stop.signal,
+  });
 }
 
 /** As upstream's start-up finds it: NODENAME, the file that it left, the older HOSTNAME, the machine's name. */
@@ -131,14 +126,23 @@ function datastoreEnv(env: Env, config: AgentConfig, named: boolean): Env {
 }
 
 /** Waits for the datastore as long as it takes: what an earlier agent left in the kernel holds meanwhile. */
-async function openDatastore(env: Env, signal: AbortSignal, log: Logger): Promise<Client | undefined> {
+async function openDatastore(
+  env: Env,
+  signal: AbortSignal,
+  onTrouble: (why: string) => void,
+  log: Logger,
+): Promise<Client | undefined> {
   while (!signal.aborted) {
+    let client: Client | undefined;
     try {
-      const client = await openClient(datastoreConfigFromEnv(env));
+      client = await openClient(datastoreConfigFromEnv(env));
       await ensureInitialized(client);
       return client;
     } catch (error) {
-      log.error("the datastore cannot be used; tried again", { error: (error as Error).message });
+      const { message } = error as Error;
+      log.error("the datastore cannot be used; tried again", { error: message });
+      onTrouble(message);
+      await client?.close();
     }
     await pause(RETRY_MS, signal);
   }

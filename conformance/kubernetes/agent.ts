@@ -86,6 +86,10 @@ export class Agent {
     return status === 0 ? "" : stdout + stderr;
   }
 
+  async isAlive(): Promise<boolean> {
+    return (await this.node.exec(["calico-node", "health", "--felix-live"])).status === 0;
+  }
+
   async ready(): Promise<void> {
     let problem = "";
     await until(

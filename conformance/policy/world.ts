@@ -22,6 +22,12 @@ const ENVIRONMENT: Readonly<Record<DataplaneName, Readonly<Record<string, string
   "iptables-legacy": { FELIX_NFTABLESMODE: "Disabled", FELIX_IPTABLESBACKEND: "Legacy" },
 };
 
+/** Addresses that are translated to x/a's own, once the agent is told to. The machine outside sends packets to them here. */
+export const FLOATING = { 4: "203.0.113.50", 6: "2001:db8:50::50" } as const;
+/** Networks of Services, of which this node has none. Packets for them go to the machine outside, which has one address of each. */
+export const SERVICE_NETS = ["10.96.0.0/24", "fd96::/112"] as const;
+export const SERVICE = { 4: "10.96.0.9", 6: "fd96::9" } as const;
+
 /** A pod that only says, by the one port of it that is open, how far the agent has come. */
 const BARRIER = "z/barrier";
 const HEALTH = "http://localhost:9099/readiness";
@@ -76,7 +82,20 @@ export class World {
         ...(await attach(cluster, node)),
       ];
       await outside.run(["ip", "-batch", "-"], {
-        stdin: `route add 10.65.0.0/24 via ${node.address4}\nroute add fd65::/120 via ${node.address6}\n`,
+        stdin: [
+          ...["10.65.0.0/24", FLOATING[4]].map((to) => `route add ${to} via ${node.address4}\n`),
+          ...["fd65::/120", FLOATING[6]].map((to) => `route add ${to} via ${node.address6}\n`),
+          `address add ${SERVICE[4]}/32 dev lo\naddress add ${SERVICE[6]}/128 dev lo nodad\n`,
+        ].join(""),
+      });
+      await node.run(["ip", "-batch", "-"], {
+        stdin: [
+          `route add ${SERVICE_NETS[0]} via ${outside.address4}\nroute add ${SERVICE_NETS[1]} via ${outside.address6}\n`,
+          // Untranslated, they are nobody's, and nobody says so.
+          ...Object.values(FLOATING).map(
+            (one) => `route add ${one} dev eth0\nneighbour add ${one} lladdr 02:00:00:00:00:99 dev eth0\n`,
+          ),
+        ].join(""),
       });
       await node.run(["sh", "-c", SYSCTLS]);
       const agent = startAgent(cluster, node, dataplane);
@@ -199,7 +218,11 @@ function startAgent(cluster: Cluster, node: Node, dataplane: DataplaneName): Sub
 }
 
 async function attach(cluster: Cluster, node: Node): Promise<ProbePlace[]> {
-  const conf = cluster.conf({ policy: { type: "k8s" }, ipam: { type: "calico-ipam", assign_ipv6: "true" } });
+  const conf = cluster.conf({
+    policy: { type: "k8s" },
+    ipam: { type: "calico-ipam", assign_ipv6: "true" },
+    feature_control: { floating_ips: true },
+  });
   const names = [...PODS, BARRIER];
   const pods = await node.pods(names.map((name) => name.replace("/", "-")));
   return Promise.all(
@@ -234,13 +257,14 @@ export function objects(): object[] {
       metadata: { name: `sa-${account}`, namespace: name, labels: { role: account === "a" ? "admin" : "user" } },
     })),
   ]);
+  const annotations = { "cni.projectcalico.org/floatingIPs": JSON.stringify(Object.values(FLOATING)) };
   const pods = [...PODS, BARRIER].map((place) => {
     const [namespace = "", name = ""] = place.split("/");
     const app = name === "a" ? { app: "web" } : name === "b" ? { app: "db" } : {};
     return {
       apiVersion: "v1",
       kind: "Pod",
-      metadata: { name, namespace, labels: { pod: name, ...app } },
+      metadata: { name, namespace, labels: { pod: name, ...app }, ...(place === "x/a" ? { annotations } : {}) },
       spec: {
         nodeName: "node1",
         serviceAccountName: `sa-${name}`,

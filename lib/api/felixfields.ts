@@ -288,7 +288,10 @@ export const tableFields = () => ({
   kubeNodePortRanges: s.optional(
     s.array(s.intOrString("port"), { doc: "Ports that kube-proxy may use for node ports: 30000:32767.", maxItems: 7 }),
   ),
-  nftablesMode: oneOf(["Disabled", "Enabled", "Auto"], "Whether nftables is used; Auto: as kube-proxy does, and where none is found."),
+  nftablesMode: oneOf(
+    ["Disabled", "Enabled", "Auto"],
+    "Whether nftables is used; Auto: as kube-proxy does, and where none is found.",
+  ),
   nftablesRefreshInterval: duration("How often tables are compared with the kernel's afresh; 0s: never."),
   nftablesFilterAllowAction: anyCase(
     ["Accept", "Return"],

@@ -87,6 +87,7 @@ describe("who is meant", () => {
   test("namespace/pod, the name of a pod or endpoint, or an address", () => {
     expect(ends("shop/web", "db")).toEqual(["shop/web 10.65.0.2", "shop/db 10.65.1.2"]);
     expect(ends("node-a-k8s-web-eth0", "10.65.1.2")).toEqual(["shop/web 10.65.0.2", "shop/db 10.65.1.2"]);
+    expect(ends("10.65.0.2/32", "db")).toEqual(["shop/web 10.65.0.2", "shop/db 10.65.1.2"]);
     expect(ends("203.0.113.1", "db")).toEqual(["- 203.0.113.1", "shop/db 10.65.1.2"]);
   });
 
@@ -100,10 +101,17 @@ describe("who is meant", () => {
   });
 
   test.each([
-    ["nobody", "EXPLAIN_NOT_FOUND", "there is no endpoint or address nobody; there are 6 endpoints"],
+    [
+      "nobody",
+      "EXPLAIN_NOT_FOUND",
+      "there is no endpoint or address nobody; there are shop/web, shop/db, jobs/cron, jobs/late, shop/twin, jobs/twin",
+    ],
+    ["shop/nobody", "EXPLAIN_NOT_FOUND", "there are shop/web, shop/db, shop/twin"],
+    ["shp/nobody", "EXPLAIN_NOT_FOUND", "the namespace shp has no endpoint, and these do: shop, jobs"],
+    ["10.65.0.2/24", "EXPLAIN_NOT_FOUND", "there is no endpoint or address 10.65.0.2/24"],
     ["we", "EXPLAIN_NOT_FOUND", "did you mean shop/web?"],
     ["shop/cron", "EXPLAIN_NOT_FOUND", "there is no endpoint or address shop/cron"],
-    ["jobs/late", "EXPLAIN_NO_ADDRESS", "jobs/late has no address yet"],
+    ["jobs/late", "EXPLAIN_NO_ADDRESS", "jobs/late has no address: it does not run yet, or not any more"],
     ["fd00::9", "EXPLAIN_NO_ADDRESS", "the two ends need addresses of one IP version"],
     ["twin", "EXPLAIN_AMBIGUOUS", "twin may be shop/twin on node-a (10.65.0.7) or jobs/twin on node-a (10.65.0.8)"],
   ])("%s", (source, code, message) => {
@@ -312,6 +320,32 @@ describe("staged policies", () => {
   });
 });
 
+describe("what a tired reader would miss", () => {
+  const pass = policy("GlobalNetworkPolicy", "first", { order: 1, types: ["Ingress"], ingress: [{ action: "Pass" }] });
+  const own = policy("NetworkPolicy", "own", { order: 2, types: ["Ingress"] }, "shop");
+  const many = Array.from({ length: 6 }, (_, i) => policy("NetworkPolicy", `p${i}`, { types: ["Ingress"] }, "shop"));
+
+  test("policies behind the one that decided are named", () => {
+    const explanation = explain([...BASE, pass, own, ...many], ask());
+    expect(explanation.steps.at(-1)?.tiers[0]?.notAsked).toEqual([
+      "NetworkPolicy shop/own",
+      ...many.map((_, i) => `NetworkPolicy shop/p${i}`),
+    ]);
+    expect(renderExplanation(explanation)).toContain(`
+     not asked any more: NetworkPolicy shop/own, NetworkPolicy shop/p0, NetworkPolicy shop/p1, NetworkPolicy shop/p2, NetworkPolicy shop/p3 and 2 more
+     -> passed on to the profiles
+`);
+    expect(explain([...BASE, own], ask()).steps.at(-1)?.tiers[0]).not.toHaveProperty("notAsked");
+  });
+
+  test("the address of a Service is not what policy sees", () => {
+    const services = input("BGPConfiguration", "default", { serviceClusterIPs: [{ cidr: "10.96.0.0/12" }] });
+    const { warnings } = explain([...BASE, services], ask({ destination: "10.96.0.10" }));
+    expect(warnings).toEqual([expect.stringContaining("10.96.0.10 is the address of a Service (one of 10.96.0.0/12)")]);
+    expect(explain([...BASE, services], ask()).warnings).toEqual([]);
+  });
+});
+
 describe("host endpoints", () => {
   const host = (name: string, spec: object) =>
     input("HostEndpoint", name, { node: "node-b", ...spec }, { labels: { host: "y" } });
@@ -511,7 +545,7 @@ describe("as text", () => {
                          no: protocol is ICMPv6, the rule wants TCP
              ingress[1]  Deny TCP to port 23
                          no: protocol is ICMPv6, the rule wants TCP
-           -> no rule matched: passed on to the next tier
+           -> no rule matched: passed on to the profiles
          profile gone does not exist: everything is denied
       "
     `);

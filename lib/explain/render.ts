@@ -75,7 +75,10 @@ class Renderer {
     if (tiers.length === 0 && traffic === "normal") {
       lines.push(`   No policy selects it for ${direction}${profiles.length > 0 ? ": its profiles decide" : ""}.`);
     }
-    for (const tier of tiers) lines.push(...this.#tier(tier, traffic));
+    for (const [i, tier] of tiers.entries()) {
+      const next = i === tiers.length - 1 && traffic === "normal" ? "the profiles" : "the next tier";
+      lines.push(...this.#tier(tier, traffic, next));
+    }
     for (const profile of profiles) lines.push(...this.#profile(profile));
     if (staged !== undefined) {
       const isSame = staged.verdict === decision.verdict && staged.words === decision.words;
@@ -86,13 +89,22 @@ class Renderer {
     return lines;
   }
 
-  #tier({ name, order, defaultAction, policies, outcome }: VisitedTier, traffic: Traffic): string[] {
+  #tier(
+    { name, order, defaultAction, policies, notAsked = [], outcome }: VisitedTier,
+    traffic: Traffic,
+    next: string,
+  ): string[] {
     // Before tracking and before DNAT a tier has no default action: what is not decided there is decided by plain policy.
     const isEarly = traffic === "untracked" || traffic === "preDNAT";
     const atItsEnd = isEarly ? "" : `, default action ${defaultAction}`;
     const lines = [`   tier ${this.#style.bold(name)} (${orderText(order)}${atItsEnd})`];
     for (const policy of policies) lines.push(...this.#policy(policy));
-    const end = isEarly && outcome === "default Pass" ? "no rule matched: not decided here" : OUTCOMES[outcome];
+    if (notAsked.length > 0) {
+      const rest = notAsked.length - MOST_NOT_ASKED;
+      const names = notAsked.slice(0, MOST_NOT_ASKED).join(", ");
+      lines.push(this.#style.dim(`     not asked any more: ${names}${rest > 0 ? ` and ${rest} more` : ""}`));
+    }
+    const end = isEarly && outcome === "default Pass" ? "no rule matched: not decided here" : OUTCOMES[outcome](next);
     lines.push(`     ${this.#style.dim("->")} ${end}`);
     return lines;
   }
@@ -133,13 +145,17 @@ const CONVERTED: ReadonlySet<string> = new Set([
   "StagedKubernetesNetworkPolicy",
 ]);
 
-const OUTCOMES: Readonly<Record<VisitedTier["outcome"], string>> = {
-  Allow: "allowed",
-  Deny: "denied",
-  Pass: "passed on to the next tier",
-  "default Deny": "no rule matched: denied by the tier's default action",
-  "default Pass": "no rule matched: passed on to the next tier",
-  staged: "only staged policies: the tier has no say",
+/** How many policies that were not asked are named. */
+const MOST_NOT_ASKED = 5;
+
+/** `next`: what comes after the tier. */
+const OUTCOMES: Readonly<Record<VisitedTier["outcome"], (next: string) => string>> = {
+  Allow: () => "allowed",
+  Deny: () => "denied",
+  Pass: (next) => `passed on to ${next}`,
+  "default Deny": () => "no rule matched: denied by the tier's default action",
+  "default Pass": (next) => `no rule matched: passed on to ${next}`,
+  staged: () => "only staged policies: the tier has no say",
 };
 
 const WOULD: Readonly<Record<Exclude<VisitedPolicy["outcome"], "none">, string>> = {

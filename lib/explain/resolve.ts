@@ -48,7 +48,9 @@ export function resolveEnds(resources: Resources, query: Query): ResolvedEnds {
 const versionOf = (address: string): 4 | 6 => (address.includes(":") ? 6 : 4);
 
 function named(resources: Resources, given: string): Named {
-  const address = given.includes("/") ? undefined : plainAddress(given);
+  // An address may come with the length of a whole one, as endpoints have it: 10.0.0.1/32.
+  const address =
+    given.includes("/") && !/^[\d.]+\/32$|^[\da-f:.]+\/128$/i.test(given) ? undefined : plainAddress(given);
   if (address !== undefined) return { given, addresses: [address] };
   const endpoint = endpointNamed(resources, given);
   if (endpoint.addresses.length > 0) return { given, addresses: endpoint.addresses, endpoint };
@@ -56,7 +58,7 @@ function named(resources: Resources, given: string): Named {
     "EXPLAIN_NO_ADDRESS",
     endpoint.name.kind === "HostEndpoint"
       ? `${endpoint.name.title} has no expectedIPs: ask for the address of its interface instead`
-      : `${endpoint.name.title} has no address yet`,
+      : `${endpoint.name.title} has no address: it does not run yet, or not any more`,
   );
 }
 
@@ -81,13 +83,31 @@ function endpointNamed({ endpoints }: Resources, given: string): FoundEndpoint {
     (one) => one.name.name.includes(name) || one.aliases.some((alias) => alias.includes(name)),
   );
   const hint =
-    near.length === 0
-      ? `there are ${endpoints.length} endpoints, see 'calicoctl get workloadendpoints -A'`
-      : `did you mean ${near
-          .slice(0, 3)
-          .map((one) => one.name.title.replace(/^HostEndpoint /, ""))
-          .join(" or ")}?`;
+    name === "" || near.length === 0
+      ? whatThereIs(endpoints, namespace)
+      : `did you mean ${near.slice(0, 3).map(nameToAsk).join(" or ")}?`;
   throw new ExplainError("EXPLAIN_NOT_FOUND", `there is no endpoint or address ${given}; ${hint}`);
+}
+
+/** How many endpoints are named to one who asked for another. */
+const MOST_NAMED = 8;
+
+const nameToAsk = ({ name }: FoundEndpoint): string => name.title.replace(/^HostEndpoint /, "");
+
+function whatThereIs(endpoints: readonly FoundEndpoint[], namespace: string | undefined): string {
+  const inNamespace = endpoints.filter(({ name }) => namespace !== undefined && name.namespace === namespace);
+  if (inNamespace.length === 0 && namespace !== undefined && endpoints.length > 0) {
+    const found = new Set(endpoints.flatMap(({ name }) => name.namespace ?? []));
+    return `the namespace ${namespace} has no endpoint, and these do: ${someOf([...found])}`;
+  }
+  const asked = inNamespace.length > 0 ? inNamespace : endpoints;
+  if (asked.length === 0) return "there are no endpoints at all";
+  return `there are ${someOf(asked.map(nameToAsk))}`;
+}
+
+function someOf(names: readonly string[]): string {
+  const rest = names.length - MOST_NAMED;
+  return `${names.slice(0, MOST_NAMED).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
 }
 
 /**

@@ -109,8 +109,10 @@ export interface VisitedTier {
   readonly name: string;
   readonly order?: number;
   readonly defaultAction: "Deny" | "Pass";
-  /** In order; those behind the one that decided are not there. */
+  /** In order, up to the one that decided. */
   readonly policies: readonly VisitedPolicy[];
+  /** Titles of those behind the one that decided, which have no say any more; absent: there are none. */
+  readonly notAsked?: readonly string[];
   /** How it ended: with a rule's action, or its default action; `staged`: none of its policies is enforced, so that it has no say. */
   readonly outcome: "Allow" | "Deny" | "Pass" | "default Deny" | "default Pass" | "staged";
 }

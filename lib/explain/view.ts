@@ -23,6 +23,8 @@ export class View {
   readonly workloads: LocalWorkload[] = [];
   readonly hosts: LocalHost[] = [];
   readonly problems: CalcProblem[] = [];
+  /** CIDRs from which Services get addresses. */
+  serviceCidrs: readonly string[] = [];
   readonly #policies = new Map<string, ActivePolicy>();
   readonly #profiles = new Map<string, ActiveProfile>();
   readonly #sets = new Map<SetId, Members>();
@@ -57,6 +59,9 @@ export class View {
         break;
       case "host":
         this.hosts.push(message.host);
+        break;
+      case "service-cidrs":
+        this.serviceCidrs = message.cidrs;
     }
   }
 

@@ -66,7 +66,15 @@ function decide(way: Way, visit: (id: PolicyId) => VisitedPolicy, isEnforced: (i
     const policies: VisitedPolicy[] = [];
     const order = resources.tierOrder(name);
     const end = (outcome: VisitedTier["outcome"]) => {
-      tiers.push({ name, ...(order === undefined ? {} : { order }), defaultAction, policies, outcome });
+      const notAsked = ids.slice(policies.length).map(policyTitle);
+      tiers.push({
+        name,
+        ...(order === undefined ? {} : { order }),
+        defaultAction,
+        policies,
+        ...(notAsked.length === 0 ? {} : { notAsked }),
+        outcome,
+      });
     };
     let deciding: VisitedPolicy | undefined;
     for (const id of ids) {

@@ -1,7 +1,7 @@
 import { portNotKnown } from "./match.ts";
 import type { Resources } from "./resources.ts";
 import type { Packet, Party, Step } from "./types.ts";
-import type { View } from "./view.ts";
+import { isAddressIn, type View } from "./view.ts";
 
 /** What {@link warningsOf} looks at. */
 export interface Answered {
@@ -34,6 +34,7 @@ export function warningsOf(answered: Answered): string[] {
     ...tiers(answered),
     ...ports(answered),
     ...hosts(answered),
+    ...services(answered),
     ...passing(onTheWay),
     ...problems.slice(0, MOST),
     ...(rest > 0 ? [`${rest} more problems of resources are not shown`] : []),
@@ -109,6 +110,16 @@ function hosts({ resources, packet, source, destination, steps }: Answered): str
     found.push("both ends have the same address: such packets do not leave the workload, and no policy sees them");
   }
   return found;
+}
+
+/** Policy sees what a Service's address is translated to, and of Services themselves nothing is known here. */
+function services({ views, source, destination }: Answered): string[] {
+  if (destination.endpoint !== undefined || source.endpoint?.kind !== "WorkloadEndpoint") return [];
+  const cidr = views.flatMap((view) => view.serviceCidrs).find((one) => isAddressIn([one], destination.address));
+  if (cidr === undefined) return [];
+  return [
+    `${destination.address} is the address of a Service (one of ${cidr}): policy sees a pod behind it and that pod's port instead, so ask for one of these`,
+  ];
 }
 
 function passing(onTheWay: readonly Step[]): string[] {

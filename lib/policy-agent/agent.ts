@@ -40,7 +40,11 @@ const MODE_CHECK_MS = 30_000;
 const STATUS_CHECK_MS = 10_000;
 
 export interface AgentOptions {
-  readonly client: Client;
+  /**
+   * Opens the datastore, however long it takes, and says meanwhile why it cannot; undefined when the signal is aborted before it could. The
+   * agent closes it.
+   */
+  readonly connect: (signal: AbortSignal, onTrouble: (why: string) => void) => Promise<Client | undefined>;
   /** What the configuration is made of beside the datastore. */
   readonly local: Omit<ConfigInputs, "resources">;
   readonly nodeName: string;
@@ -55,7 +59,7 @@ export interface AgentOptions {
 
 /** Runs the agent of one node, in the network namespace of the process, until it has to end; answers the exit status. */
 export async function runAgent(options: AgentOptions): Promise<number> {
-  const { client, local, nodeName, log } = options;
+  const { local, nodeName, log } = options;
   const stop = new AbortController();
   const ended = Promise.withResolvers<number>();
   const end = (status: number): void => {
@@ -66,7 +70,11 @@ export async function runAgent(options: AgentOptions): Promise<number> {
   options.signal.addEventListener("abort", () => end(0), { once: true });
 
   let report = openReport(options.config, log);
+  let client: Client | undefined;
   try {
+    client = await options.connect(stop.signal, (why) => report.trouble("datastore", why));
+    if (!client) return await ended.promise;
+    report.trouble("datastore", undefined);
     let current: AgentConfig | undefined;
     const isUsable = usability(log);
     const resolved = await watchConfig({
@@ -98,12 +106,13 @@ export async function runAgent(options: AgentOptions): Promise<number> {
       report.close();
       report = openReport(current, log);
     }
-    await using agent = await startAgent(options, current, report, stop.signal, end);
+    await using agent = await startAgent(options, client, current, report, stop.signal, end);
     void agent;
     return await ended.promise;
   } finally {
     stop.abort();
     report.close();
+    await client?.close();
   }
 }
 
@@ -124,7 +133,8 @@ function usability(log: Logger): (resolved: ResolvedConfig) => boolean {
 }
 
 async function startAgent(
-  { client, nodeName, log }: AgentOptions,
+  { nodeName, log }: AgentOptions,
+  client: Client,
   config: AgentConfig,
   report: Report,
   signal: AbortSignal,

@@ -133,6 +133,9 @@ async function explained({ inputs, problems, assumptions }: PolicyInputs, query:
   }
 }
 
+/** TCP, UDP, SCTP, UDPLite. */
+const WITH_PORTS: ReadonlySet<number> = new Set([6, 17, 132, 136]);
+
 function queryOf({ args }: Call): Query {
   const [source, destination] = [args.text("source"), args.text("destination")];
   if (!source || !destination) throw new UsageError("say from where to where: SOURCE DESTINATION");
@@ -141,9 +144,16 @@ function queryOf({ args }: Call): Query {
   if (protocol === undefined || (protocol !== "icmp" && protocol > 255)) {
     throw new UsageError(`'${name}' is no protocol: there is TCP, UDP, SCTP, UDPLite, ICMP, and numbers up to 255`);
   }
-  const version = args.text("ip-version");
+  const isIcmp6 = name.toLowerCase() === "icmpv6";
+  const version = args.text("ip-version") ?? (isIcmp6 ? "6" : undefined);
   if (version !== undefined && version !== "4" && version !== "6") throw new UsageError("--ip-version must be 4 or 6");
+  if (isIcmp6 && version === "4") throw new UsageError("ICMPv6 is of IPv6: leave --ip-version out, or ask for ICMP");
   const [port, sourcePort] = [portOf("port", args.text("port")), portOf("source-port", args.text("source-port"))];
+  if ((port ?? sourcePort) !== undefined && (protocol === "icmp" || !WITH_PORTS.has(protocol))) {
+    throw new UsageError(
+      `${name} has no ports: leave --port and --source-port out, or ask for TCP, UDP, SCTP or UDPLite`,
+    );
+  }
   return {
     source,
     destination,

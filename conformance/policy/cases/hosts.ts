@@ -1,11 +1,25 @@
 /** Policy at the host: host endpoints, what pods may send to their node, settings of the agent, translation and spoofing. */
-import { NODE, OUTSIDE } from "../matrix.ts";
-import { check, checkOnly, felix, globalPolicy, hostEndpoint, type PolicyCase } from "./resources.ts";
+import { type Check, NODE, OUTSIDE } from "../matrix.ts";
+import { FLOATING, SERVICE, SERVICE_NETS } from "../world.ts";
+import { bgp, check, checkOnly, felix, globalPolicy, hostEndpoint, type PolicyCase, policy } from "./resources.ts";
 
 /** The node's addresses on the network that the outside machine is on: see the lab. */
 const NODE_ADDRESS = { 4: "172.31.0.11", 6: "fd31::11" } as const;
 const eth0 = (more = ""): string => hostEndpoint("eth0", `{node: node1, interfaceName: eth0${more}}`, "{role: edge}");
 const EDGE = "selector: role == 'edge'";
+const SERVICE_NETWORKS = `{serviceClusterIPs: [${SERVICE_NETS.map((cidr) => `{cidr: "${cidr}"}`).join(", ")}]}`;
+const toService = (probe: string, line: string): Check => ({
+  probe,
+  lines: [line],
+  only: true,
+  destination: SERVICE,
+});
+const toFloating = (probe: string, line: string): Check => ({
+  probe,
+  lines: [line],
+  only: true,
+  destination: FLOATING,
+});
 const ALLOW_REST = "{action: Allow}";
 
 export const HOSTS: readonly PolicyCase[] = [
@@ -213,5 +227,47 @@ export const HOSTS: readonly PolicyCase[] = [
         seen: (packet, version) => packet.source === NODE_ADDRESS[version],
       },
     ],
+  },
+  {
+    name: "floating addresses lead to their pod, once they are enabled, and its policy counts",
+    resources: [],
+    checks: [toFloating("tcp/80", "deny outside,x/b,y/a > x/a")],
+    after: {
+      resources: [
+        felix("{floatingIPs: Enabled}"),
+        policy(
+          "x",
+          "p",
+          "{selector: pod == 'a', types: [Ingress], ingress: [{action: Allow, protocol: TCP, destination: {ports: [80]}}]}",
+        ),
+      ],
+      checks: [
+        toFloating("tcp/80", "allow outside,x/b,y/a,node > x/a"),
+        toFloating("udp/53", "deny outside,x/b,y/a > x/a"),
+        checkOnly("tcp/80", "allow outside,x/b > x/a"),
+      ],
+    },
+  },
+  {
+    name: "what nobody translates does not leave for the network of Services, where the node knows it",
+    resources: [],
+    checks: [toService("tcp/80", `allow * > ${OUTSIDE}`)],
+    after: {
+      resources: [bgp(SERVICE_NETWORKS)],
+      checks: [
+        toService("tcp/80", `deny * > ${OUTSIDE}`),
+        toService("udp/53", `deny * > ${OUTSIDE}`),
+        checkOnly("tcp/80", `allow * > ${OUTSIDE}`),
+      ],
+    },
+  },
+  {
+    name: "serviceLoopPrevention Reject says so",
+    resources: [bgp(SERVICE_NETWORKS), felix("{serviceLoopPrevention: Reject}")],
+    checks: [toService("udp/53", `reject * > ${OUTSIDE}`)],
+    after: {
+      resources: [felix("{serviceLoopPrevention: Disabled}")],
+      checks: [toService("udp/53", `allow * > ${OUTSIDE}`)],
+    },
   },
 ];

@@ -37,6 +37,7 @@ export const hostEndpoint = global("HostEndpoint");
 export const profile = global("Profile");
 export const ipPool = global("IPPool");
 export const felix = (spec: string): string => document(V3, "FelixConfiguration", "{name: default}", spec);
+export const bgp = (spec: string): string => document(V3, "BGPConfiguration", "{name: default}", spec);
 export const kubernetesPolicy = (namespace: string, name: string, spec: string): string =>
   document("networking.k8s.io/v1", "NetworkPolicy", `{name: ${name}, namespace: ${namespace}}`, spec);
 export const clusterPolicy = (name: string, spec: string): string =>

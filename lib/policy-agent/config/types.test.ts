@@ -100,6 +100,8 @@ describe("what texts are read as", () => {
         "tcp:fd00::1:22": "refused",
         "tcp:nowhere:22": "refused",
         "tcp:10.0.0.0/8:22:1": "refused",
+        "[fd00::/8]:22": [{ protocol: 6, port: 22, net: "fd00::/8" }],
+        "10.0.0.0/8:22": "refused",
         "tcp:[:22": "refused",
       },
     ],

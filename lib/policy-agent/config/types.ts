@@ -276,7 +276,7 @@ const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132
 export const protoPorts = listOf(
   "ports such as tcp:22, tcp:10.0.0.0/8:22, tcp:[fd00::/8]:22 or 22, with commas between them",
   (item): ProtoPort | undefined => {
-    const found = /^(?:([a-z]+):(?:\[([^\]]*)\]:|([^:[\]]*):)?)?(\d+)$/i.exec(item);
+    const found = /^(?:([a-z]+):)?(?:\[([^\]]*)\]:|(?<=:)([^:[\]]*):)?(\d+)$/i.exec(item);
     if (!found) return undefined;
     const [, name = "tcp", network6, network = network6, number = ""] = found;
     const protocol = PROTOCOLS[name.toLowerCase()];

@@ -5,7 +5,7 @@
  * interface names), `hash.ts` (every rule carries a comment `cali:<16 characters>`, a hash over the chain's name and all rules up to it) →
  * `table.ts` compares the hashes with those that `read.ts` finds in iptables-save and says what differs → `family.ts` sends that with one
  * iptables-restore an IP version (`run.ts`), and when it is refused finds the chain that is to blame. `members.ts` and `sets.ts` do the same for
- * IP sets and `ipset restore`; `close.ts` is for sets that have not all their members. `events.ts` notices what others change; `dataplane.ts`
+ * IP sets and `ipset restore`; a rule that a set cannot be relied on for is closed (rules/). `events.ts` notices what others change; `dataplane.ts`
  * puts it all together; `detect.ts` chooses the back end, `remove.ts` clears away what one left.
  *
  * A round: sets are made and filled, then each IP version's tables change (each table at once, those that deny more first), then
@@ -13,7 +13,8 @@
  * there denies (DROP; in the nat table, which must not filter, it is empty). A set that is full keeps what fits, and rules that would let through
  * what is missing deny instead.
  *
- * Known gaps: a change that touches several tables is atomic in each only. A rule that somebody else edits and gives the very comment that
+ * Known gaps: a change that touches several tables is atomic in each only; where sets and rules change in one round, the sets are there first, and the
+ * rules of before meet them for as long as iptables-restore takes (nftables has no such gap). A rule that somebody else edits and gives the very comment that
  * it had is not noticed. Of two edits to a set that leave its size as it was, only a comparison as a whole (`recheck`) knows. While a set of named ports is full, a rule that denies
  * by it and by other ports (through mark bits) may miss what did not fit.
  */

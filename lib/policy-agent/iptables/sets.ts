@@ -3,7 +3,7 @@
  * refers to them any more. All through `ipset restore`, one run for a whole round.
  *
  * A set that is to have more members than MaxIpsetSize keeps those it has, as far as they are still right, and takes new ones while there is
- * room; what is left over waits for room. Rules that would let more through without the missing ones are closed (`close.ts`).
+ * room; what is left over waits for room. Rules that would let more through without the missing ones are closed (closeRules (rules/)).
  */
 import type { SetId } from "../calc/index.ts";
 import { DataplaneError, type IpSet, type IpVersion, type Program, type SetChange } from "../rules/index.ts";
