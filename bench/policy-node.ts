@@ -208,7 +208,7 @@ export class Agent {
         FELIX_PROMETHEUSMETRICSPORT: String(METRICS_PORT),
         ...ownSettings(),
       },
-      stdin: "ignore",
+      stdin: "pipe", // it ends with this process, however that ends
       stdout: log,
       stderr: log,
     });

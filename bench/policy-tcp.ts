@@ -1,4 +1,4 @@
-/** The two ends of bench:policy's TCP: `serve ADDRESS` echoes until it is killed; `ask ADDRESS MILLISECONDS` prints rates as JSON. */
+/** The two ends of bench:policy's TCP: `serve ADDRESS` echoes until its standard input ends; `ask ADDRESS MILLISECONDS` prints rates as JSON. */
 import { connect, createServer, type Socket } from "node:net";
 
 const PORT = 8080;
@@ -10,6 +10,7 @@ if (role === "serve") {
     socket.on("data", (bytes) => socket.write(bytes));
     socket.on("error", () => socket.destroy());
   });
+  process.stdin.on("end", () => process.exit()).resume(); // whoever started it is gone
   server.listen({ port: PORT, host, backlog: 1024 }, () => console.log("ready"));
 } else {
   const transactions = await rate(await transact());

@@ -162,7 +162,6 @@ console.log(`
 - A change is one rule of the policy of one endpoint, of 100 on the node; the policies beside it are of endpoints elsewhere. The time is from the
   moment at which the write returned to the first packet of a new flow that was let through, or the first that was not (one is sent every 0.3 ms).
 - *written* is the write itself. *calculate* and *apply* are the means of a round of the agent, *processor* its time on a processor for each change
-  (all threads). *MiB*, *anonymous* (without the pages of the
-  executable) and *peak* are the agent's resident memory.
+  (all threads). *MiB*, *anonymous* (without the pages of the executable) and *peak* are the agent's resident memory.
 - *without us*: the same pods, and routes on the node; nothing of netfilter. Packets are sent by one process as fast as it can; of new flows each packet
   has another source port. TCP runs between two processes, a byte there and back.`);

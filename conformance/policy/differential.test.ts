@@ -5,8 +5,9 @@ import { describeLab } from "../lab/suite.ts";
 import { compare, DifferentialBed, describeDisagreement } from "./differential/index.ts";
 import { DATAPLANES, type DataplaneName } from "./world.ts";
 
-const CASES = 20;
-const FLOWS = 100;
+/** With fewer flows each of more cases, more rules have a flow that shows what they do. */
+const CASES = 40;
+const FLOWS = 50;
 
 const TOOLS: Readonly<Record<DataplaneName, readonly string[]>> = {
   nftables: ["conntrack"],

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Rule } from "../api/rule.ts";
 import type { AnyPolicy, Input, PlainInput, PolicyKind } from "../policy-agent/calc/index.ts";
-import { createExplainer, ExplainError, explain, type Query, renderExplanation } from "./index.ts";
+import { createExplainer, ExplainError, type Explanation, explain, type Query, renderExplanation } from "./index.ts";
 
 const V3 = "projectcalico.org/v3";
 const TCP = 6;
@@ -288,7 +288,7 @@ describe("warnings", () => {
     ).toEqual([
       [
         "ingress[0]",
-        "",
+        "from nets 10.0.0.0/99",
         "it cannot be read: source.nets must each be a CIDR or an address",
         "it cannot be read: the rule allows nothing",
       ],
@@ -336,6 +336,29 @@ describe("what a tired reader would miss", () => {
      -> passed on to the profiles
 `);
     expect(explain([...BASE, own], ask()).steps.at(-1)?.tiers[0]).not.toHaveProperty("notAsked");
+  });
+
+  test("of a policy whose selector cannot be read the rules are shown, and why most do not count", () => {
+    const typo = policy(
+      "NetworkPolicy",
+      "typo",
+      {
+        selector: "app = 'db'",
+        types: ["Ingress"],
+        ingress: [{ action: "Allow" }, { action: "Deny", protocol: "UDP" }, { action: "Pass" }],
+      },
+      "shop",
+    );
+    const { steps, warnings } = explain([...BASE, typo], ask());
+    const [visited] = steps.at(-1)!.tiers[0]!.policies;
+    const why = "what the policy selects cannot be read (see the warnings), so that only its Deny rules count";
+    expect(visited?.rules.map(({ path, action, reasons }) => [path, action, reasons])).toEqual([
+      ["ingress[0]", "Allow", [why]],
+      ["ingress[1]", "Deny", ["protocol is TCP, the rule wants UDP"]],
+      ["ingress[2]", "Pass", [why]],
+    ]);
+    expect(visited?.rules.flatMap(({ notes }) => notes)).toEqual([]);
+    expect(warnings).toEqual([expect.stringContaining("NetworkPolicy/shop/typo: selector")]);
   });
 
   test("the address of a Service is not what policy sees", () => {
@@ -392,17 +415,118 @@ describe("host endpoints", () => {
     ]);
   });
 
-  test("what a workload sends to its own host is subject to more than policy", () => {
-    const { warnings } = explain(
-      [...BASE, node, eth0, rules("p", { ingress: [{ action: "Allow" }] })],
-      ask({ source: "shop/db", destination: "192.0.2.2" }),
-    );
-    expect(warnings).toEqual([expect.stringContaining("defaultEndpointToHostAction")]);
+  const told = ({ verdict, steps }: Explanation) => [
+    verdict,
+    ...steps.map(
+      ({ endpoint, traffic, decision }) => `${endpoint.name} ${traffic} ${decision.verdict}: ${decision.words}`,
+    ),
+  ];
+
+  describe("what a workload sends to its own host", () => {
+    const toHost = ask({ source: "shop/db", destination: "192.0.2.2" });
+    const allowed = "node-b-k8s-db-eth0 normal allow: profile kns.shop, egress[0]";
+    const action =
+      "node-b-k8s-db-eth0 toHost deny: DefaultEndpointToHostAction DROP (the default; FelixConfiguration may say otherwise)";
+    const shut = rules("plain", { ingress: [{ action: "Deny" }] });
+    const open = rules("plain", { ingress: [{ action: "Allow" }] });
+    const early = (verdict: string) =>
+      rules("nat", { preDNAT: true, applyOnForward: true, ingress: [{ action: verdict }] });
+    const every = host("every", { interfaceName: "*", expectedIPs: [] });
+
+    test("is dropped after its egress policy, whatever the host endpoint's plain policy, and without a host endpoint", () => {
+      for (const more of [[eth0, open], [eth0, shut], [eth0, early("Allow")], []]) {
+        expect(told(explain([...BASE, node, ...more], toHost))).toEqual(["deny", allowed, action]);
+      }
+      const explanation = explain([...BASE, node, eth0, open], toHost);
+      expect(explanation.summary).toBe(
+        "Denied on the way to the host of shop/db: DefaultEndpointToHostAction DROP (the default; FelixConfiguration may say otherwise).",
+      );
+      expect(explanation.warnings).toEqual([]);
+      expect(renderExplanation(explanation)).toContain(
+        "\n\n2. From shop/db to its host (on node-b): DENIED by DefaultEndpointToHostAction DROP (the default; FelixConfiguration may say otherwise)\n",
+      );
+    });
+
+    test("by its egress policy, which comes first", () => {
+      const out = policy("NetworkPolicy", "out", { types: ["Egress"] }, "shop");
+      expect(told(explain([...BASE, node, eth0, open, out], toHost, { endpointToHostAction: () => "ACCEPT" }))).toEqual(
+        ["deny", "node-b-k8s-db-eth0 normal deny: the default action of tier default, as no rule matched"],
+      );
+    });
+
+    test("as FelixConfiguration says of the node", () => {
+      const options = { endpointToHostAction: (name: string) => (name === "node-b" ? ("RETURN" as const) : undefined) };
+      const explanation = explain([...BASE, node, eth0, shut], toHost, options);
+      expect(told(explanation)).toEqual([
+        "allow",
+        allowed,
+        "node-b-k8s-db-eth0 toHost allow: DefaultEndpointToHostAction RETURN",
+      ]);
+      expect(explanation.summary).toBe(
+        "Allowed: egress of shop/db by profile kns.shop, egress[0]; to its host by DefaultEndpointToHostAction RETURN.",
+      );
+      expect(explanation.warnings).toEqual([
+        expect.stringContaining("the host's own rules, which are not known here, decide"),
+      ]);
+      const accepted = explain([...BASE, node, eth0, shut], toHost, { endpointToHostAction: () => "ACCEPT" });
+      expect([accepted.verdict, accepted.warnings]).toEqual(["allow", []]);
+    });
+
+    test("preDNAT policy of the host endpoint for all interfaces comes before, and what it allows is asked further", () => {
+      const inputs = [...BASE, node, eth0, every];
+      const accept = { endpointToHostAction: () => "ACCEPT" as const };
+      expect(told(explain([...inputs, early("Deny")], toHost, accept))).toEqual([
+        "deny",
+        "every preDNAT deny: GlobalNetworkPolicy nat, ingress[0]",
+      ]);
+      expect(told(explain([...inputs, early("Allow")], toHost))).toEqual([
+        "deny",
+        "every preDNAT allow: GlobalNetworkPolicy nat, ingress[0]",
+        allowed,
+        action,
+      ]);
+      const untracked = rules("raw", { doNotTrack: true, applyOnForward: true, ingress: [{ action: "Deny" }] });
+      expect(told(explain([...inputs, untracked], toHost, accept))[0]).toBe("allow");
+      // Of two for all interfaces the first by name holds.
+      const first = input("HostEndpoint", "a", { node: "node-b", interfaceName: "*" });
+      expect(told(explain([...inputs, first, early("Deny")], toHost, accept))[0]).toBe("allow");
+    });
+
+    test("ICMPv6 that finds the router goes through, another host's address is as any other", () => {
+      const v6 = input("Node", "node-b", { bgp: { ipv4Address: "192.0.2.2/24", ipv6Address: "2001:db8::2/64" } });
+      const out = policy("NetworkPolicy", "out", { types: ["Egress"] }, "shop");
+      const icmp = (type: number) =>
+        explain(
+          [...BASE, v6, out],
+          ask({ source: "shop/db", destination: "2001:db8::2", protocol: "icmp", icmp: { type } }),
+        );
+      expect(told(icmp(135))).toEqual([
+        "allow",
+        "node-b-k8s-db-eth0 toHost allow: what every workload may send its host: ICMPv6 type 135, by which routers and neighbours are found",
+      ]);
+      expect(icmp(128).verdict).toBe("deny");
+      expect(told(explain([...BASE, node, eth0, open], ask({ destination: "192.0.2.2" }))).slice(-1)).toEqual([
+        "eth0 normal allow: GlobalNetworkPolicy plain, ingress[0]",
+      ]);
+    });
   });
 
-  test("what a host sends to its own workloads, no policy keeps from them", () => {
-    const { warnings } = explain([...BASE, node, eth0], ask({ source: "192.0.2.2", destination: "shop/db" }));
-    expect(warnings).toEqual([expect.stringContaining("a host reaches its own workloads whatever policy says")]);
+  test("a host may always reach its own workloads", () => {
+    const deny = { types: ["Ingress", "Egress"], ingress: [{ action: "Deny" }], egress: [{ action: "Deny" }] };
+    const inputs = [...BASE, node, policy("GlobalNetworkPolicy", "nothing", deny)];
+    for (const more of [[], [eth0], [host("every", { interfaceName: "*" })]]) {
+      const { verdict, steps, summary, warnings } = explain(
+        [...inputs, ...more],
+        ask({ source: "192.0.2.2", destination: "shop/db" }),
+      );
+      expect([verdict, steps, summary, warnings]).toEqual([
+        "allow",
+        [],
+        "Allowed: 192.0.2.2 is the host of shop/db, and the host may always reach its own workloads; no policy is asked.",
+        [],
+      ]);
+    }
+    expect(explain([...inputs, eth0], ask({ source: "192.0.2.2", destination: "shop/web" })).verdict).toBe("deny");
   });
 });
 

@@ -1,8 +1,20 @@
 import type { EndpointTier, Input } from "../policy-agent/calc/index.ts";
 import type { End } from "./match.ts";
+import { actionDecision, betweenOwn, hostOfWorkloads, routerDecision } from "./own-host.ts";
 import { type ResolvedEnd, resolveEnds } from "./resolve.ts";
 import { Resources } from "./resources.ts";
-import type { Direction, EndpointName, Explanation, Packet, Party, Query, Step, Traffic } from "./types.ts";
+import type {
+  Decision,
+  Direction,
+  EndpointName,
+  EndpointToHostAction,
+  Explanation,
+  Packet,
+  Party,
+  Query,
+  Step,
+  Traffic,
+} from "./types.ts";
 import { isAddressIn, View } from "./view.ts";
 import { walk } from "./walk.ts";
 import { warningsOf } from "./warnings.ts";
@@ -11,6 +23,8 @@ import { protocolName } from "./words.ts";
 export interface ExplainOptions {
   /** What was wrong with resources before they became inputs; comes back among the warnings. */
   readonly problems?: readonly string[];
+  /** DefaultEndpointToHostAction of a node, where FelixConfiguration says it; undefined: the default, which the answer says. */
+  readonly endpointToHostAction?: (node: string) => EndpointToHostAction | undefined;
 }
 
 /** Answers questions about one state of the datastore. */
@@ -34,7 +48,7 @@ export function createExplainer(inputs: Iterable<Input>, options: ExplainOptions
     views.set(node, view);
     return view;
   };
-  return { explain: (query) => new Question(resources, viewOf, query).answer(options.problems ?? []) };
+  return { explain: (query) => new Question(resources, viewOf, query).answer(options) };
 }
 
 /** Before what begins or ends at a host comes to its plain policy. */
@@ -59,7 +73,36 @@ class Question {
     this.#packet = packetOf(query, ipVersion, source.address, destination.address);
   }
 
-  answer(problems: readonly string[]): Explanation {
+  answer({ problems = [], endpointToHostAction }: ExplainOptions): Explanation {
+    const own = betweenOwn(this.#resources, { source: this.#source, destination: this.#destination });
+    const { verdict, steps } =
+      own === "to-workload"
+        ? { verdict: "allow" as const, steps: [] }
+        : own === "to-host"
+          ? this.#toOwnHost(this.#source.endpoint!.name, endpointToHostAction)
+          : this.#endToEnd();
+    const onTheWay = own === undefined ? this.#onTheWay() : [];
+    const [source, destination] = [partyOf(this.#source), partyOf(this.#destination)];
+    const packet = this.#packet;
+    const views = [...new Set([...steps, ...onTheWay].map(({ endpoint }) => this.#viewOf(endpoint.node)))];
+    const warnings = warningsOf({ resources: this.#resources, views, packet, source, destination, steps, onTheWay });
+    return {
+      packet,
+      source,
+      destination,
+      verdict,
+      summary:
+        own === "to-workload"
+          ? `Allowed: ${source.address} is the host of ${destination.endpoint?.title}, and the host may always reach its own workloads; no policy is asked.`
+          : summaryOf(verdict, steps),
+      steps,
+      onTheWay,
+      warnings: [...warnings, ...problems],
+    };
+  }
+
+  /** Egress at the source, then ingress at the destination. */
+  #endToEnd(): Outcome {
     const steps: Step[] = [];
     let verdict: "allow" | "deny" = "allow";
     for (const [end, direction] of [
@@ -77,21 +120,31 @@ class Question {
         break;
       }
     }
-    const onTheWay = this.#onTheWay();
-    const [source, destination] = [partyOf(this.#source), partyOf(this.#destination)];
-    const packet = this.#packet;
-    const views = [...new Set([...steps, ...onTheWay].map(({ endpoint }) => this.#viewOf(endpoint.node)))];
-    const warnings = warningsOf({ resources: this.#resources, views, packet, source, destination, steps, onTheWay });
-    return {
-      packet,
-      source,
-      destination,
-      verdict,
-      summary: summaryOf(verdict, steps),
-      steps,
-      onTheWay,
-      warnings: [...warnings, ...problems],
-    };
+    return { verdict, steps };
+  }
+
+  /** From a workload to its host: preDNAT policy, the workload's egress policy, and what is configured for the rest. */
+  #toOwnHost(workload: EndpointName, actionOf: ExplainOptions["endpointToHostAction"]): Outcome {
+    const steps: Step[] = [];
+    const atHost = hostOfWorkloads(this.#resources, workload.node);
+    if (atHost !== undefined) {
+      const early = this.#step(atHost, "ingress", "preDNAT", this.#destination.address);
+      if (early.tiers.length > 0) steps.push(early);
+      if (early.decision.verdict === "deny") return { verdict: "deny", steps };
+    }
+    const toHost = (decision: Decision): Outcome => ({
+      verdict: decision.verdict === "deny" ? "deny" : "allow",
+      steps: [
+        ...steps,
+        { endpoint: workload, direction: "egress", traffic: "toHost", decision, tiers: [], profiles: [] },
+      ],
+    });
+    const router = routerDecision(this.#packet);
+    if (router !== undefined) return toHost(router);
+    const egress = this.#step(workload, "egress", "normal", this.#source.address);
+    steps.push(egress);
+    if (egress.decision.verdict === "deny") return { verdict: "deny", steps };
+    return toHost(actionDecision(actionOf?.(workload.node)));
   }
 
   #step(endpoint: EndpointName, direction: Direction, traffic: Traffic, address: string): Step {
@@ -127,6 +180,11 @@ class Question {
     ask(to, "ingress", ["untracked", "preDNAT", "forward"]);
     return found;
   }
+}
+
+interface Outcome {
+  readonly verdict: "allow" | "deny";
+  readonly steps: readonly Step[];
 }
 
 interface Place {
@@ -172,11 +230,16 @@ function packetOf(query: Query, ipVersion: 4 | 6, source: string, destination: s
 function summaryOf(verdict: "allow" | "deny", steps: readonly Step[]): string {
   if (steps.length === 0) return "Allowed: neither address belongs to an endpoint, so that no policy applies.";
   if (verdict === "deny") {
-    const { direction, endpoint, decision } = steps.at(-1)!;
+    const { direction, endpoint, traffic, decision } = steps.at(-1)!;
+    if (traffic === "toHost") return `Denied on the way to the host of ${endpoint.title}: ${decision.words}.`;
     return `Denied by the ${direction} policy of ${endpoint.title}: ${decision.words}.`;
   }
   const ends = steps
     .filter(({ decision }) => decision.verdict === "allow")
-    .map(({ direction, endpoint, decision }) => `${direction} of ${endpoint.title} by ${decision.words}`);
+    .map(({ direction, endpoint, traffic, decision }) =>
+      traffic === "toHost"
+        ? `to its host by ${decision.words}`
+        : `${direction} of ${endpoint.title} by ${decision.words}`,
+    );
   return `Allowed: ${ends.join("; ")}.`;
 }

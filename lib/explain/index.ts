@@ -6,8 +6,9 @@
  *     query  -> Parties and Packet -> walk through tiers, policies, rules, profiles -> Explanation -> renderExplanation
  *     Explanation -> verify: the packet is sent from the source's network namespace on this machine, and the outcome compared
  *
- * Known gaps: what is configuration and not policy (failsafe ports, workload to host, spoofing, NAT) is only warned of; of the host endpoints
- * between two nodes it cannot be known which interface a packet passes.
+ * Known gaps: what is configuration and not policy (failsafe ports, spoofing, NAT) is only warned of, but for what decides between a host
+ * and its own workloads (own-host.ts), of which DefaultEndpointToHostAction is handed in; of the host endpoints between two nodes it cannot be
+ * known which interface a packet passes.
  */
 export { ExplainError, type ExplainErrorCode } from "./errors.ts";
 export { createExplainer, type Explainer, type ExplainOptions, explain } from "./explain.ts";
@@ -26,6 +27,7 @@ export type {
   Decision,
   Direction,
   EndpointName,
+  EndpointToHostAction,
   Explanation,
   Packet,
   Party,

@@ -66,15 +66,14 @@ class Renderer {
   }
 
   #step(step: Step, bullet: string): string[] {
-    const { endpoint, direction, decision, tiers, profiles, traffic, staged } = step;
-    const kind = { normal: "", forward: "forwarded, ", untracked: "before tracking, ", preDNAT: "before DNAT, " }[
-      traffic
-    ];
-    const where = `${direction === "egress" ? "Egress from" : "Ingress to"} ${endpoint.title} (${kind}on ${endpoint.node})`;
+    const { direction, decision, tiers, profiles, traffic, staged } = step;
+    const where = whereText(step);
     const lines = [`${bullet}${this.#style.bold(where)}: ${this.#verdict(decision.verdict)} by ${decision.words}`];
     if (tiers.length === 0 && traffic === "normal") {
       lines.push(`   No policy selects it for ${direction}${profiles.length > 0 ? ": its profiles decide" : ""}.`);
     }
+    // No policy decides there.
+    if (traffic === "toHost") return lines;
     for (const [i, tier] of tiers.entries()) {
       const next = i === tiers.length - 1 && traffic === "normal" ? "the profiles" : "the next tier";
       lines.push(...this.#tier(tier, traffic, next));
@@ -137,6 +136,18 @@ class Renderer {
       return [head, ...why, ...notes.map((note) => `${indent}${this.#style.yellow("!")} ${note}`)];
     });
   }
+}
+
+const KINDS: Readonly<Record<Traffic, string>> = {
+  normal: "",
+  forward: "forwarded, ",
+  untracked: "before tracking, ",
+  preDNAT: "before DNAT, ",
+};
+
+function whereText({ endpoint: { title, node }, direction, traffic }: Step): string {
+  if (traffic === "toHost") return `From ${title} to its host (on ${node})`;
+  return `${direction === "egress" ? "Egress from" : "Ingress to"} ${title} (${KINDS[traffic]}on ${node})`;
 }
 
 const CONVERTED: ReadonlySet<string> = new Set([

@@ -8,6 +8,9 @@ export type Direction = "ingress" | "egress";
  */
 export type Traffic = "normal" | "forward" | "untracked" | "preDNAT";
 
+/** What becomes of packets from a workload to its host that egress policy lets through: `RETURN` leaves them to the host's own rules. */
+export type EndpointToHostAction = "DROP" | "ACCEPT" | "RETURN";
+
 /** What is asked. */
 export interface Query {
   /** `namespace/pod`, the name of a workload or of a host endpoint, or an address. */
@@ -66,6 +69,10 @@ export type By =
   | { readonly kind: "missing-profile"; readonly profile: string }
   /** No rule of its profiles matched, or it has none. */
   | { readonly kind: "no-profile" }
+  /** DefaultEndpointToHostAction of FelixConfiguration. */
+  | { readonly kind: "endpoint-to-host"; readonly action: EndpointToHostAction }
+  /** ICMPv6 by which a workload finds its router, which its host always takes. */
+  | { readonly kind: "router"; readonly icmpType: number }
   /** Nothing decided: forwarded packets go through; after untracked and preDNAT policy others are asked. */
   | { readonly kind: "nothing" };
 
@@ -128,7 +135,8 @@ export interface VisitedProfile {
 export interface Step {
   readonly endpoint: EndpointName;
   readonly direction: Direction;
-  readonly traffic: Traffic;
+  /** `toHost`: no policy, but what else decides about packets from a workload to its own host. */
+  readonly traffic: Traffic | "toHost";
   readonly decision: Decision;
   /** Those with a policy for the endpoint in this direction. None: no policy selects it. */
   readonly tiers: readonly VisitedTier[];

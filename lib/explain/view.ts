@@ -90,6 +90,11 @@ export class View {
     return new Map([...found].filter(([number]) => left.has(number)));
   }
 
+  /** Whether a part of what selects a policy's endpoints cannot be read, so that only its Deny rules count. Known by what is reported of it. */
+  isClosed(what: string): boolean {
+    return this.problems.some((problem) => problem.what === what && problem.why.endsWith(", and allows nothing"));
+  }
+
   /** The members of a set; one that was never said has none. */
   set(id: SetId): Members {
     return this.#sets.get(id) ?? NO_MEMBERS;

@@ -160,12 +160,12 @@ interface Stored {
 /** The rules up to the first that decides. */
 function visitRules(way: Way, parsed: readonly ParsedRule[], { what, rules, namespace }: Stored): VisitedRule[] {
   const { view, packet, ends, direction } = way;
-  const leftOut = parsed.length === rules.length ? NONE : view.leftOut(what, direction);
+  const leftOut = parsed.length === rules.length ? NONE : leftOutOf(view, what, direction, rules);
   const isAligned = parsed.length + leftOut.size === rules.length;
   const visited: VisitedRule[] = [];
   let at = 0;
   for (const rule of parsed) {
-    for (; isAligned && leftOut.has(at); at++) visited.push(unread(direction, at, rules[at], leftOut.get(at) ?? []));
+    for (; isAligned && leftOut.has(at); at++) visited.push(unread(direction, at, rules[at]!, leftOut.get(at) ?? []));
     const written = isAligned ? rules[at] : undefined;
     const reasons = mismatches(
       view,
@@ -199,23 +199,32 @@ function visitRules(way: Way, parsed: readonly ParsedRule[], { what, rules, name
     if (matched && rule.action !== "Log") return visited;
     at++;
   }
-  for (; isAligned && leftOut.has(at); at++) visited.push(unread(direction, at, rules[at], leftOut.get(at) ?? []));
+  for (; isAligned && leftOut.has(at); at++) visited.push(unread(direction, at, rules[at]!, leftOut.get(at) ?? []));
   return visited;
 }
 
 const NONE: ReadonlyMap<number, readonly string[]> = new Map();
 
-/** A rule that nobody can read is enforced as matching nothing. */
-const unread = (
+/** The rules that are enforced as matching nothing, by number, each with why: nobody can read them, or whom their policy is for. */
+function leftOutOf(
+  view: View,
+  what: string,
   direction: Direction,
-  index: number,
-  rule: Rule | undefined,
-  reasons: readonly string[],
-): VisitedRule => ({
+  rules: readonly Rule[],
+): ReadonlyMap<number, readonly string[]> {
+  const unreadable = [...view.leftOut(what, direction)].map(
+    ([at, reasons]) => [at, reasons.map((reason) => `it cannot be read: ${reason}`)] as const,
+  );
+  if (!view.isClosed(what)) return new Map(unreadable);
+  const why = ["what the policy selects cannot be read (see the warnings), so that only its Deny rules count"];
+  return new Map(rules.flatMap(({ action }, at) => (action === "Deny" ? [] : [[at, why] as const])));
+}
+
+const unread = (direction: Direction, index: number, rule: Rule, reasons: readonly string[]): VisitedRule => ({
   path: `${direction}[${index}]`,
-  action: rule?.action ?? "Log",
-  text: "",
+  action: rule.action,
+  text: ruleText(rule),
   matched: false,
-  reasons: reasons.map((reason) => `it cannot be read: ${reason}`),
+  reasons,
   notes: [],
 });

@@ -81,7 +81,7 @@ function ports({ packet, steps }: Answered): string[] {
   return found;
 }
 
-function hosts({ resources, packet, source, destination, steps }: Answered): string[] {
+function hosts({ packet, source, destination, steps }: Answered): string[] {
   const found: string[] = [];
   for (const { endpoint, direction, decision } of steps) {
     if (endpoint.kind !== "HostEndpoint" || decision.verdict !== "deny") continue;
@@ -91,19 +91,9 @@ function hosts({ resources, packet, source, destination, steps }: Answered): str
       );
     }
   }
-  const node = source.endpoint?.kind === "WorkloadEndpoint" ? source.endpoint.node : undefined;
-  const target =
-    destination.endpoint?.kind === "HostEndpoint" ? destination.endpoint.node : resources.nodeOf(destination.address);
-  if (node !== undefined && node === target) {
+  if (steps.some(({ decision: { by } }) => by.kind === "endpoint-to-host" && by.action === "RETURN")) {
     found.push(
-      `${destination.address} is the host of ${source.endpoint?.title}: what a workload sends to its own host does not come to the plain policy of a host endpoint; after the workload's egress policy defaultEndpointToHostAction of FelixConfiguration decides (Drop by default)`,
-    );
-  }
-  const to = destination.endpoint?.kind === "WorkloadEndpoint" ? destination.endpoint.node : undefined;
-  const from = source.endpoint?.kind === "HostEndpoint" ? source.endpoint.node : resources.nodeOf(source.address);
-  if (to !== undefined && to === from) {
-    found.push(
-      `${source.address} is the host of ${destination.endpoint?.title}: a host reaches its own workloads whatever policy says, so that its kubelet can ask whether they are well`,
+      "DefaultEndpointToHostAction is RETURN: after policy the host's own rules, which are not known here, decide about what workloads send to it",
     );
   }
   if (source.address === destination.address) {

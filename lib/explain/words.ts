@@ -38,6 +38,10 @@ export function byWords(by: By, direction: Direction): string {
       return `profile ${by.profile}, which does not exist`;
     case "no-profile":
       return "no rule at all: what neither policy nor a profile allows is denied";
+    case "endpoint-to-host":
+      return `DefaultEndpointToHostAction ${by.action}`;
+    case "router":
+      return `what every workload may send its host: ICMPv6 type ${by.icmpType}, by which routers and neighbours are found`;
     case "nothing":
       return "no rule, as none matched";
   }

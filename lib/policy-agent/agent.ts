@@ -24,7 +24,7 @@ import { type EndpointRoutes, Enforcer } from "./enforcer.ts";
 import { every } from "./every.ts";
 import { hasIpv6, hostFacts } from "./host-facts.ts";
 import { watchInputs } from "./intake/index.ts";
-import { chooseMode, type ModeFacts } from "./mode.ts";
+import { followMode, type Mode, type ModeChoice } from "./mode.ts";
 import { openReport, type Report } from "./report.ts";
 import { createProgrammer, type InterfaceState, Program, type Programs } from "./rules/index.ts";
 import { routeSettings, rulesConfig } from "./settings.ts";
@@ -35,7 +35,7 @@ export const EXIT_RESTART = 129;
 const EXIT_FATAL = 1;
 
 /** How often kube-proxy's mode is looked at, in milliseconds. */
-const MODE_CHECK_MS = 30_000;
+const MODE_CHECK_MS = 10_000;
 /** How often the folder of status files is compared, as upstream does; in milliseconds. */
 const STATUS_CHECK_MS = 10_000;
 
@@ -147,7 +147,8 @@ async function startAgent(
   };
   const interfaces = openInterfaces({ onError: fatal("the node's interfaces can no longer be followed") });
   const facts = hostFacts(interfaces);
-  const { mode, reason } = await chooseMode(modeSettings(config), facts);
+  const follow = await followMode(modeSettings(config), facts);
+  const { mode, reason } = follow.choice;
   log.info("policy is enforced by", { dataplane: mode, reason, node: nodeName, ipv6 });
 
   const programs: Programs = { v4: new Program(4), ...(ipv6 ? { v6: new Program(6) } : {}) };
@@ -257,7 +258,7 @@ async function startAgent(
     every(config.InterfaceRefreshInterval, () => sysctls.recheck(), enforcer),
     every(tableRefresh(config, mode), () => dataplane.recheck(), enforcer),
     every(STATUS_CHECK_MS, () => statusFiles.recheck(), enforcer),
-    every(MODE_CHECK_MS, () => void checkMode(config, mode, facts, log, end)),
+    every(MODE_CHECK_MS, () => void checkMode(mode, follow.again, log, end)),
   ];
   return {
     async [Symbol.asyncDispose]() {
@@ -290,14 +291,13 @@ const tableRefresh = (config: AgentConfig, mode: string): number =>
 
 /** kube-proxy may have changed its mode, and another dataplane be right: that takes a new start. */
 async function checkMode(
-  config: AgentConfig,
-  inUse: string,
-  facts: ModeFacts,
+  inUse: Mode,
+  again: () => Promise<ModeChoice | undefined>,
   log: Logger,
   end: (status: number) => void,
 ): Promise<void> {
   try {
-    const { mode, reason } = await chooseMode(modeSettings(config), facts);
+    const { mode, reason } = (await again()) ?? { mode: inUse, reason: "" };
     if (mode === inUse) return;
     log.info("another dataplane is right now; a new start changes to it", { dataplane: mode, reason });
     end(EXIT_RESTART);

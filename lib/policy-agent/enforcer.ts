@@ -167,7 +167,7 @@ export class Enforcer {
       const { applied, failed } = await this.#apply();
       this.#busySince = undefined;
       this.#rounds++;
-      for (const what of applied.repaired) log.warning("put right", { what });
+      if (applied.repaired.length > 0) log.warning("put right", { what: applied.repaired.join("; ") });
       if (failed.length > 0) {
         const error = new AggregateError(failed, failed.map(({ message }) => message).join("; "));
         this.#plan(error, "policy is in force, but not all that goes with it could be done");

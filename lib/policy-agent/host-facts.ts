@@ -1,9 +1,9 @@
 import { NetlinkError } from "../netlink/index.ts";
 import type { Interfaces } from "../routes/index.ts";
 import { pathExists } from "../sys/index.ts";
-import { detectBackend } from "./iptables/index.ts";
+import { detectBackend, KUBERNETES_CHAINS, legacyChains } from "./iptables/index.ts";
 import type { ModeFacts } from "./mode.ts";
-import { listTables } from "./nftables/index.ts";
+import { findChains, listTables } from "./nftables/index.ts";
 
 const KUBE_PROXY_TABLE = "kube-proxy";
 const IPVS_INTERFACE = "kube-ipvs0";
@@ -24,6 +24,11 @@ export function hostFacts(interfaces: Interfaces): ModeFacts {
       return !(found instanceof Error) && found.has(KUBE_PROXY_TABLE);
     },
     ipvsInterface: () => interfaces.byName(IPVS_INTERFACE) !== undefined,
+    traces: async () => {
+      const found = tables();
+      const nft = found instanceof Error ? [] : [...findChains(KUBERNETES_CHAINS), found.has(KUBE_PROXY_TABLE)];
+      return JSON.stringify([nft, interfaces.byName(IPVS_INTERFACE) !== undefined, await legacyChains()]);
+    },
     iptables: () => detectBackend(),
     nftMissing: async () => {
       const found = tables();

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { chooseMode, type ModeFacts, otherModes } from "./mode.ts";
+import { chooseMode, followMode, type ModeFacts, otherModes } from "./mode.ts";
 
 const facts = (given: {
   table?: boolean;
@@ -7,7 +7,9 @@ const facts = (given: {
   backend?: "nft" | "legacy";
   kubeProxy?: boolean;
   missing?: string;
+  traces?: () => string;
 }): ModeFacts => ({
+  traces: async () => given.traces?.() ?? "",
   kubeProxyTable: async () => given.table ?? false,
   ipvsInterface: () => given.ipvs ?? false,
   iptables: async () => ({
@@ -49,4 +51,43 @@ test("a back end that is asked for is used, whatever is found", async () => {
 
 test("the others are what may be left over", () => {
   expect(otherModes("iptables-nft")).toEqual(["nftables", "iptables-legacy"]);
+});
+
+test("the choice is made again when kubelet or kube-proxy came, went or moved, and not before", async () => {
+  let [traces, asked] = ["", 0];
+  const now = facts({ traces: () => traces });
+  const counted: ModeFacts = {
+    ...now,
+    iptables: async () => {
+      asked++;
+      return { ...(await now.iptables()), kubeProxy: traces !== "", backend: "nft" };
+    },
+  };
+  const { choice, again } = await followMode(auto, counted);
+  expect(choice.mode).toBe("nftables");
+  expect([await again(), await again(), asked]).toEqual([undefined, undefined, 1]);
+  traces = "KUBE-SERVICES";
+  expect((await again())?.mode).toBe("iptables-nft");
+  expect([await again(), asked]).toEqual([undefined, 2]);
+});
+
+test("a choice that could not be made is made the next time", async () => {
+  let [traces, broken] = ["", false];
+  const now = facts({ traces: () => traces });
+  const { again } = await followMode(auto, {
+    ...now,
+    iptables: () => (broken ? Promise.reject(new Error("locked")) : now.iptables()),
+  });
+  [traces, broken] = ["KUBE-SERVICES", true];
+  await expect(again()).rejects.toThrow("locked");
+  broken = false;
+  expect((await again())?.mode).toBe("nftables");
+});
+
+test("what the configuration settles is never asked for", async () => {
+  const never = facts({ traces: () => expect.unreachable() });
+  const fixed = { nftablesMode: "Disabled", iptablesBackend: "legacy" } as const;
+  for (const settings of [{ ...auto, nftablesMode: "Enabled" } as const, fixed]) {
+    expect(await (await followMode(settings, never)).again()).toBeUndefined();
+  }
 });

@@ -5,6 +5,11 @@ export type Mode = "nftables" | "iptables-nft" | "iptables-legacy";
 export interface ModeFacts {
   /** The table `kube-proxy` is there: kube-proxy runs in nftables mode. */
   kubeProxyTable(): Promise<boolean>;
+  /**
+   * What there is of kubelet's and kube-proxy's, in short: the same text as long as none of it comes or goes. Cheap, which {@link iptables} is not:
+   * it reads all rules, and kube-proxy may have tens of thousands.
+   */
+  traces(): Promise<string>;
   /** `kube-ipvs0` is there: kube-proxy runs in IPVS mode, which needs iptables. */
   ipvsInterface(): boolean;
   /** Which back end of iptables kube-proxy's or kubelet's chains are in, or which is to be used anyway, and the reason. */
@@ -19,17 +24,38 @@ export interface ModeChoice {
   readonly reason: string;
 }
 
+interface ModeSettings {
+  readonly nftablesMode: "Auto" | "Enabled" | "Disabled";
+  readonly iptablesBackend: "auto" | "nft" | "legacy";
+}
+
+/** Chooses now; and again, each time that it is asked, if anything on which the choice depends has come or gone since. */
+export async function followMode(
+  settings: ModeSettings,
+  facts: ModeFacts,
+): Promise<{ readonly choice: ModeChoice; readonly again: () => Promise<ModeChoice | undefined> }> {
+  const { nftablesMode, iptablesBackend } = settings;
+  const isFixed = nftablesMode === "Enabled" || (nftablesMode === "Disabled" && iptablesBackend !== "auto");
+  let seen = isFixed ? "" : await facts.traces();
+  const choice = await chooseMode(settings, facts);
+  return {
+    choice,
+    again: async () => {
+      if (isFixed) return undefined;
+      const now = await facts.traces();
+      if (now === seen) return undefined;
+      const next = await chooseMode(settings, facts);
+      seen = now;
+      return next;
+    },
+  };
+}
+
 /**
  * Which dataplane to use, by NFTablesMode and IptablesBackend. `Auto` follows kube-proxy, because rules of two systems at the same hooks are seen
  * best by who looks at one; where there is none it is nftables, which changes one thing at a time and shares no lock.
  */
-export async function chooseMode(
-  settings: {
-    readonly nftablesMode: "Auto" | "Enabled" | "Disabled";
-    readonly iptablesBackend: "auto" | "nft" | "legacy";
-  },
-  facts: ModeFacts,
-): Promise<ModeChoice> {
+export async function chooseMode(settings: ModeSettings, facts: ModeFacts): Promise<ModeChoice> {
   if (settings.nftablesMode === "Enabled") return { mode: "nftables", reason: "NFTablesMode is Enabled" };
   if (settings.nftablesMode === "Disabled")
     return iptables(settings.iptablesBackend, facts, "NFTablesMode is Disabled");

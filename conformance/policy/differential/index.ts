@@ -15,6 +15,7 @@ import { generateCase } from "../../../lib/policy-agent/naive/testing.ts";
 import type { ProbeResult } from "../prober.ts";
 import { DifferentialBed } from "./bed.ts";
 import { BARRIER, inputsOf, read, resourcesOf } from "./store.ts";
+import { tellingFirst } from "./telling.ts";
 
 export { DifferentialBed };
 
@@ -38,18 +39,20 @@ export interface Outcome {
   readonly disagreements: readonly Disagreement[];
 }
 
+/** Flows that are looked at for each that is sent. */
+const CANDIDATES = 8;
 /** How long a kernel may say something else, in milliseconds: kinds are watched each on its own, and the barrier is of only one. */
 const SETTLE = 5_000;
 
 /** Puts the case of a seed before all three. */
 export async function compare(bed: DifferentialBed, seed: number, count: number): Promise<Outcome> {
-  const generated = generateCase(seed, { workloads: bed.workloads, hostEndpoints: false, flows: 2 * count });
+  const generated = generateCase(seed, { workloads: bed.workloads, hostEndpoints: false, flows: CANDIDATES * count });
   await bed.put(resourcesOf(generated.inputs));
   const resources = await read(bed.client);
   const inputs = inputsOf(resources);
   const state = makeState(inputs);
   const explainer = createExplainer(inputs);
-  const asked = distinct(bed, generated.flows.map(visible))
+  const asked = distinct(bed, tellingFirst(state, generated.flows.map(visible)))
     .slice(0, count)
     .map((flow) => {
       const explanation = explainer.explain(flow);

@@ -174,6 +174,13 @@ export class Bed {
     });
   }
 
+  /** What the datastore holds under a key. */
+  stored(key: string): string | undefined {
+    using database = new Database(`${this.cluster.lab.machineShare}/datastore.db`);
+    const row = database.query("SELECT value FROM kv WHERE key = ?").get(key) as { value: string } | null;
+    return row?.value;
+  }
+
   /** Puts texts into the datastore past everything that would refuse them; undefined removes what is there. */
   store(values: Readonly<Record<string, string | undefined>>): void {
     using database = new Database(`${this.cluster.lab.machineShare}/datastore.db`);

@@ -110,7 +110,7 @@ export function crashTests(bed: () => Bed, dataplane: DataplaneName): void {
       await put(state);
       await converges(state, "at first");
       let last = 0;
-      for (let n = 1; n < MOST_CALLS; n = Math.ceil(n * 1.5)) {
+      for (let n = 1; n < MOST_CALLS; n = Math.ceil(n * 2)) {
         state = state === "few" ? "many" : "few";
         await put(state);
         const prefix = ["strace", "--follow-forks", "--quiet=all", "--output=/dev/null"];

@@ -106,6 +106,31 @@ export function repairTests(bed: () => Bed, dataplane: DataplaneName): void {
     });
   }
 
+  if (dataplane === "iptables-nft") {
+    test("a change that comes while the agent reads is not taken for its own, or for read", async () => {
+      await bed().endAll();
+      // Reads, and before it says what it has read, the table is another one.
+      const script = `#!/bin/sh
+        /usr/sbin/iptables-nft-save "$@" >/tmp/read
+        if rm /tmp/armed; then iptables-nft -w -t raw -F; fi 2>/dev/null
+        cat /tmp/read`;
+      await bed().node.run(
+        [
+          "sh",
+          "-c",
+          "mkdir -p /tmp/between && cd /tmp/between && cat >iptables-nft-save && chmod +x iptables-nft-save",
+        ],
+        { stdin: script },
+      );
+      agent = await bed()
+        .start({ env: { PATH: "/tmp/between:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin" } })
+        .ready();
+      await bed().node.run(["sh", "-c", "touch /tmp/armed && iptables-nft -w -F"]);
+      await until(async () => (await bed().node.exec(["test", "-e", "/tmp/armed"])).status !== 0, what);
+      await until(isRight, what, REPAIRED_WITHIN_MS);
+    });
+  }
+
   test("after all of it, changes arrive as before", async () => {
     await bed().apply(serverPolicy([{ action: "Allow", protocol: "TCP", destination: { ports: [81] } }]));
     await until(async () => !(await isRight()), what);
@@ -118,10 +143,16 @@ export function repairTests(bed: () => Bed, dataplane: DataplaneName): void {
 export function difference(before: string, after: string): string {
   const [a, b] = [before.split("\n"), after.split("\n")];
   const [inA, inB] = [new Set(a), new Set(b)];
-  return [
+  const lines = [
     ...a.filter((line) => !inB.has(line)).map((line) => `- ${line}`),
     ...b.filter((line) => !inA.has(line)).map((line) => `+ ${line}`),
-  ]
-    .slice(0, 40)
-    .join("\n");
+  ];
+  if (lines.length > 0 || before === after) return lines.slice(0, 40).join("\n");
+  // The same lines in another order, or one of them twice.
+  const at = a.findIndex((line, index) => line !== b[index]);
+  return [
+    `from line ${at} on`,
+    ...a.slice(at, at + 5).map((line) => `- ${line}`),
+    ...b.slice(at, at + 5).map((line) => `+ ${line}`),
+  ].join("\n");
 }

@@ -9,7 +9,8 @@
  *
  * Semantics, and the ids of sets, are upstream's (felix/calc, libcalico-go/lib/backend/syncersv1/updateprocessors). Where a resource
  * cannot be read it closes rather than opens, and `onProblem` says so. Different from upstream: a policy with an unreadable selector is
- * not ignored; service rules without a namespace mean the policy's; a profile that does not exist is not sent.
+ * not ignored; one without `types` has those that its rules imply, as upstream's clients fill in (its agent takes both); service rules
+ * without a namespace mean the policy's; a profile that does not exist is not sent.
  *
  * Not here: routes, VXLAN and WireGuard peers, live migration, Istio, BGP peers of workloads, namespaces and service accounts for policy
  * sync, lookups for flow logs.

@@ -168,21 +168,21 @@ export class IptablesDataplane implements Dataplane {
   /** In words, what others had changed. */
   async #compare(known: boolean): Promise<string[]> {
     const words: string[] = [];
-    if (this.#compareTables) {
+    const [tables, sets] = [this.#compareTables, this.#compareSets];
+    // Whatever is told of from here on may be missing in what is read now: that takes another comparison.
+    this.#compareTables = false;
+    this.#compareSets = false;
+    this.#told.clear();
+    if (tables) {
       const found = await Promise.all(this.#intakes.map(({ family }) => family.read()));
       this.#intakes.forEach(({ family }, index) => {
-        const tables = found[index];
-        if (tables === undefined) return;
-        if (known) words.push(...family.differences(tables));
-        family.compare(tables);
+        const read = found[index];
+        if (read === undefined) return;
+        if (known) words.push(...family.differences(read));
+        family.compare(read);
       });
-      this.#compareTables = false;
     }
-    if (this.#compareSets) {
-      words.push(...(await this.#sets.compareAll(known)));
-      this.#compareSets = false;
-    }
-    this.#told.clear();
+    if (sets) words.push(...(await this.#sets.compareAll(known)));
     return words;
   }
 

@@ -26,6 +26,10 @@ export interface BackendChoice {
 const HINTS = /^:KUBE-(?:IPTABLES-HINT|KUBELET-CANARY) /m;
 const KUBERNETES = /^:KUBE-/m;
 const KUBE_PROXY = /^:KUBE-SERVICES /m;
+/** The chains by whose names kubelet and kube-proxy are found. */
+export const KUBERNETES_CHAINS: ReadonlySet<string> = new Set([
+  ...["KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-SERVICES"],
+]);
 const OWN = /^-A cali-|--comment "?cali:/;
 
 /** Chooses the back end. Reads only, and loads no kernel module of the legacy back end that is not loaded. */
@@ -59,6 +63,21 @@ export async function detectBackend(options: DetectOptions = {}): Promise<Backen
     });
   } else logger.info("chose the iptables back end", { ...choice });
   return choice;
+}
+
+/** Those of {@link KUBERNETES_CHAINS} that the legacy back end has: `4 KUBE-SERVICES`. To ask for a chain there is to read all rules. */
+export async function legacyChains(): Promise<string[]> {
+  const tools = makeTools({ timeout: DEFAULTS.toolTimeout });
+  const found: string[] = [];
+  for (const version of [4, 6] as const) {
+    const tool = iptablesTool(version, "legacy", "save");
+    if (!legacyLoaded(version) || !hasTool(tool)) continue;
+    const { output } = await tools.run([tool]);
+    for (const [, name] of output.matchAll(/^:(\S+) /gm)) {
+      if (KUBERNETES_CHAINS.has(name!)) found.push(`${version} ${name}`);
+    }
+  }
+  return found;
 }
 
 /** By what iptables-save says of both. */

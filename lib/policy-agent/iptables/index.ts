@@ -20,6 +20,6 @@
  */
 
 export { openIptables } from "./dataplane.ts";
-export { type BackendChoice, type DetectOptions, detectBackend } from "./detect.ts";
+export { type BackendChoice, type DetectOptions, detectBackend, KUBERNETES_CHAINS, legacyChains } from "./detect.ts";
 export { type Backend, DEFAULTS, type IptablesOptions } from "./options.ts";
 export { type RemoveOptions, removeIptables } from "./remove.ts";

@@ -4,7 +4,19 @@ import { parseAddress } from "../../ip/index.ts";
 import { parseSelector } from "../../selector/index.ts";
 import { isStaged } from "../calc/index.ts";
 import { hasAddress, holds, matches, namespaceMatches, ruleMatches, serviceAccountMatches } from "./match.ts";
-import type { By, Direction, Endpoint, EndpointVerdict, Flow, Policy, State, Step, Traffic, Verdict } from "./types.ts";
+import type {
+  By,
+  Direction,
+  Endpoint,
+  EndpointVerdict,
+  Flow,
+  HostAction,
+  Policy,
+  State,
+  Step,
+  Traffic,
+  Verdict,
+} from "./types.ts";
 
 const NAMESPACE_LABEL = "projectcalico.org/namespace";
 const SERVICE_ACCOUNT_LABEL = "projectcalico.org/serviceaccount";
@@ -31,14 +43,39 @@ export function evaluateEndpoint(
   return { verdict: traffic === "forward" ? "allow" : "continue", by: { kind: "nothing" } };
 }
 
-/** Whether the first packet of a connection gets from one address to the other, wherever the endpoints of these addresses are. */
-export function evaluate(state: State, flow: Flow): Verdict {
+/**
+ * Whether the first packet of a connection gets from one address to the other, wherever the endpoints of these addresses are. `hostAction`: what
+ * nodes do with what their own workloads send them.
+ */
+export function evaluate(state: State, flow: Flow, hostAction: HostAction = "DROP"): Verdict {
   const steps: Step[] = [];
+  const workloadsOn = (address: string, node: string | undefined) =>
+    endpointsAt(state, address).filter((one) => one.kind === "WorkloadEndpoint" && one.node === node);
+  // What the host itself sends leaves it for a workload's interface before any policy is asked.
+  if (workloadsOn(flow.destination, hostAt(state, flow.source)).length > 0) return { verdict: "allow", steps };
   const ask = (endpoint: Endpoint, direction: Direction, traffic: Traffic): "allow" | "deny" | "continue" => {
     const said = evaluateEndpoint(state, endpoint, direction, flow, traffic);
     steps.push({ ...said, endpoint, direction, traffic });
     return said.verdict;
   };
+  for (const workload of workloadsOn(flow.source, hostAt(state, flow.destination))) {
+    const all = state.endpoints
+      .filter(
+        ({ kind, node, interfaceName }) => kind === "HostEndpoint" && node === workload.node && interfaceName === "*",
+      )
+      .sort((a, b) => compareTexts(a.name, b.name));
+    // What it allows goes on: in the filter table a workload's packets are asked about first, and whether they were accepted only then.
+    if (all[0] !== undefined && ask(all[0], "ingress", "preDNAT") === "deny") return { verdict: "deny", steps };
+    const base = { endpoint: workload, direction: "egress", traffic: "toHost" } as const;
+    if (flow.protocol === 58 && flow.icmp !== undefined && TO_ROUTER.includes(flow.icmp.type)) {
+      steps.push({ ...base, verdict: "allow", by: { kind: "router", icmpType: flow.icmp.type } });
+      return { verdict: "allow", steps };
+    }
+    if (ask(workload, "egress", "normal") === "deny") return { verdict: "deny", steps };
+    const verdict = hostAction === "DROP" ? "deny" : "allow";
+    steps.push({ ...base, verdict, by: { kind: "endpoint-to-host", action: hostAction } });
+    return { verdict, steps };
+  }
   for (const endpoint of endpointsAt(state, flow.source)) {
     const kinds: readonly Traffic[] = endpoint.kind === "HostEndpoint" ? ["untracked", "normal"] : ["normal"];
     for (const traffic of kinds) {
@@ -57,6 +94,20 @@ export function evaluate(state: State, flow: Flow): Verdict {
     }
   }
   return { verdict: "allow", steps };
+}
+
+/** Multicast listener queries, reports and dones, router and neighbour solicitations, neighbour advertisements. */
+const TO_ROUTER: readonly number[] = [130, 131, 132, 133, 135, 136];
+
+/** The node that has the address as its own. */
+function hostAt(state: State, address: string): string | undefined {
+  const [first] = endpointsAt(state, address);
+  if (first !== undefined) return first.kind === "HostEndpoint" ? first.node : undefined;
+  return nodeAt(state, address);
+}
+
+function nodeAt(state: State, address: string): string | undefined {
+  return state.nodes.find(({ addresses }) => addresses.some((one) => isSame(one, address)))?.name;
 }
 
 interface TierOfEndpoint {
@@ -170,7 +221,7 @@ function endpointsAt(state: State, address: string): Endpoint[] {
   const hosts = state.endpoints
     .filter(({ kind }) => kind === "HostEndpoint")
     .sort((a, b) => compareTexts(a.name, b.name));
-  const node = state.nodes.find(({ addresses }) => addresses.some((one) => isSame(one, address)))?.name;
+  const node = nodeAt(state, address);
   const explicit = hosts.find((one) => one.interfaceName !== "*" && hasAddress(one, address));
   const general = hosts.find(
     (one) => one.interfaceName === "*" && (hasAddress(one, address) || (node !== undefined && one.node === node)),

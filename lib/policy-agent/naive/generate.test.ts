@@ -48,6 +48,8 @@ test("flows meet every kind of decision, and neither verdict is rare", () => {
     "untracked rule",
     "untracked nothing",
     "preDNAT rule",
+    "toHost endpoint-to-host",
+    "toHost router",
   ]) {
     expect(counts.get(decision), decision).toBeGreaterThan(2);
   }

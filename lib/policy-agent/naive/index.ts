@@ -5,7 +5,8 @@
  *     inputs -> makeState (last word about each resource, labels inherited) -> evaluateEndpoint: tiers, policies, rules, profiles
  *                                                                           -> evaluate: egress at the source, ingress at the destination
  *
- * Knows nothing of what is configuration rather than policy: failsafe ports, what workloads may send to their host, spoofed addresses, NAT.
+ * Knows nothing of what is configuration rather than policy: failsafe ports, spoofed addresses, NAT. What a node does with packets from its
+ * workloads to itself is said beside the state.
  */
 export { evaluate, evaluateEndpoint } from "./evaluate.ts";
 export { makeState } from "./state.ts";
@@ -16,6 +17,7 @@ export type {
   Endpoint,
   EndpointVerdict,
   Flow,
+  HostAction,
   Policy,
   PolicySpec,
   State,

@@ -2,7 +2,16 @@ import { describe, expect, test } from "vitest";
 import type { EndpointSlice } from "../../api/kubernetes/index.ts";
 import type { EntityRule, Rule } from "../../api/rule.ts";
 import type { AnyPolicy, Input, PlainInput, PolicyKind } from "../calc/index.ts";
-import { type By, type Direction, evaluate, evaluateEndpoint, type Flow, makeState, type Traffic } from "./index.ts";
+import {
+  type By,
+  type Direction,
+  evaluate,
+  evaluateEndpoint,
+  type Flow,
+  type HostAction,
+  makeState,
+  type Traffic,
+} from "./index.ts";
 
 const V3 = "projectcalico.org/v3";
 
@@ -87,6 +96,8 @@ function text(by: By): string {
       return `end of ${by.tier}`;
     case "profile":
       return `${by.profile} ${by.rule}`;
+    case "endpoint-to-host":
+      return by.action;
     case "missing-profile":
       return `no ${by.profile}`;
     default:
@@ -522,8 +533,8 @@ describe("host endpoints", () => {
 });
 
 describe("from end to end", () => {
-  const check = (inputs: Input[], of: Flow = flow()) => {
-    const { verdict, steps } = evaluate(makeState([...BASE, ...inputs]), of);
+  const check = (inputs: Input[], of: Flow = flow(), hostAction?: HostAction) => {
+    const { verdict, steps } = evaluate(makeState([...BASE, ...inputs]), of, hostAction);
     return [verdict, ...steps.map(({ endpoint, direction, by }) => `${endpoint.name} ${direction} ${text(by)}`)];
   };
 
@@ -571,6 +582,61 @@ describe("from end to end", () => {
       "h ingress nothing",
       "h ingress default p 0",
     ]);
+  });
+
+  describe("between a host and its own workloads", () => {
+    const host = input("HostEndpoint", "h", { node: "n", interfaceName: "eth0", expectedIPs: ["192.0.2.1"] });
+    const every = input("HostEndpoint", "all", { node: "n", interfaceName: "*" });
+    const up = flow({ source: "10.0.0.1", destination: "192.0.2.1" });
+    const deny = { ingress: [{ action: "Deny" }], egress: [{ action: "Deny" }], types: ["Ingress", "Egress"] };
+    const early = (action: string) =>
+      gnp("p", { preDNAT: true, applyOnForward: true, types: ["Ingress"], ingress: [{ action }] });
+    const one = pod("one", "10.0.0.1,fd00::1");
+
+    test("the host reaches them, whoever denies it", () => {
+      const down = flow({ source: "192.0.2.1", destination: "10.0.0.1" });
+      for (const more of [[], [host], [every]])
+        expect(check([one, node, gnp("p", deny), ...more], down)).toEqual(["allow"]);
+      const far = input("Node", "n", { bgp: { ipv4Address: "192.0.2.9/24" } });
+      expect(check([one, far, gnp("p", deny)], down)[0]).toBe("deny");
+    });
+
+    test("they reach it when egress policy and the node's action allow it, and plain policy of the host is not asked", () => {
+      const egress = "one egress kns.ns 0";
+      for (const more of [
+        [],
+        [host],
+        [host, gnp("p", { ...deny, selector: "!has(app) && !has(projectcalico.org/namespace)" })],
+      ]) {
+        const inputs = [one, node, ...more];
+        expect(check(inputs, up)).toEqual(["deny", egress, "one egress DROP"]);
+        expect(check(inputs, up, "ACCEPT")).toEqual(["allow", egress, "one egress ACCEPT"]);
+        expect(check(inputs, up, "RETURN")).toEqual(["allow", egress, "one egress RETURN"]);
+      }
+      expect(check([one, node, np("p", deny)], up, "ACCEPT")).toEqual(["deny", "one egress default p 0"]);
+    });
+
+    test("preDNAT policy of the host endpoint for all interfaces comes first, untracked policy never", () => {
+      expect(check([one, node, host, early("Deny")], up, "ACCEPT")[0]).toBe("allow");
+      expect(check([one, node, every, early("Deny")], up, "ACCEPT")).toEqual(["deny", "all ingress default p 0"]);
+      const passed = ["all ingress default p 0", "one egress kns.ns 0"];
+      expect(check([one, node, every, early("Allow")], up)).toEqual(["deny", ...passed, "one egress DROP"]);
+      const raw = gnp("p", { ...deny, doNotTrack: true, applyOnForward: true });
+      expect(check([one, node, every, raw], up, "ACCEPT")[0]).toBe("allow");
+    });
+
+    test("ICMPv6 that finds the router needs no rule", () => {
+      const v6 = input("Node", "n", { bgp: { ipv6Address: "2001:db8::1/64" } });
+      const icmp = (type: number) =>
+        check([one, v6, np("p", deny)], {
+          source: "fd00::1",
+          destination: "2001:db8::1",
+          protocol: 58,
+          icmp: { type, code: 0 },
+        });
+      for (const type of [130, 131, 132, 133, 135, 136]) expect(icmp(type)).toEqual(["allow", "one egress router"]);
+      for (const type of [128, 134]) expect(icmp(type)).toEqual(["deny", "one egress default p 0"]);
+    });
   });
 
   test("of what was said twice the later counts, and what is gone is gone", () => {

@@ -4,4 +4,5 @@
  * endpoints it has: {@link GenerateOptions.workloads}.
  */
 export { type GeneratedCase, type GenerateOptions, generateCase, type WorkloadPlace } from "./generate.ts";
+export { ruleMatches } from "./match.ts";
 export { Random } from "./random.ts";

@@ -10,6 +10,9 @@ export type Direction = "ingress" | "egress";
  */
 export type Traffic = "normal" | "forward" | "untracked" | "preDNAT";
 
+/** What a node does with packets from its workloads to itself that egress policy allows (DefaultEndpointToHostAction). */
+export type HostAction = "DROP" | "ACCEPT" | "RETURN";
+
 /** The first packet of a connection, as the policies of an endpoint see it. */
 export interface Flow {
   /** Plain addresses of one IP version, without a prefix length. */
@@ -87,6 +90,10 @@ export type By =
   | { readonly kind: "missing-profile"; readonly profile: string }
   /** No rule of any of its profiles matched, or it has none. */
   | { readonly kind: "no-profile" }
+  /** The node's action for what its workloads send to it. */
+  | { readonly kind: "endpoint-to-host"; readonly action: HostAction }
+  /** ICMPv6 by which a workload and its router find each other. */
+  | { readonly kind: "router"; readonly icmpType: number }
   /** Nothing decided. Forwarded packets are let through; after `untracked` and `preDNAT` policy the other kinds are asked. */
   | { readonly kind: "nothing" };
 
@@ -100,7 +107,8 @@ export interface EndpointVerdict {
 export interface Step extends EndpointVerdict {
   readonly endpoint: Endpoint;
   readonly direction: Direction;
-  readonly traffic: Traffic;
+  /** `toHost`: not policy, but what else there is between a workload and its host. */
+  readonly traffic: Traffic | "toHost";
 }
 
 /** Both ends together. An address that belongs to no endpoint has no say. */

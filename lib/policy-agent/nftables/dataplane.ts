@@ -155,10 +155,11 @@ export class NftablesDataplane implements Dataplane {
   }
 
   #deleteTable(family: Family): void {
-    const request = stepRequest({ do: "delete-table" }, family.version, this.#table, 0);
-    const [failure] = this.#netfilter.transaction(NF_SUBSYSTEM.NFTABLES, [request]).errors;
-    if (failure && failure.error.code !== "ENOENT") {
-      throw new DataplaneError("DATAPLANE_REFUSED", failure.error.message, { cause: failure.error });
+    // To retire a table is to make it where there is none; to delete it then is right all the same.
+    for (const what of ["retire-table", "delete-table"] as const) {
+      const request = stepRequest({ do: what }, family.version, this.#table, 0);
+      const [failure] = this.#netfilter.transaction(NF_SUBSYSTEM.NFTABLES, [request]).errors;
+      if (failure) throw new DataplaneError("DATAPLANE_REFUSED", failure.error.message, { cause: failure.error });
     }
     family.held = emptyHeld();
   }
@@ -363,9 +364,8 @@ function shortened(words: readonly string[]): readonly string[] {
 
 function errorOf(problems: readonly Problem[]): DataplaneError {
   const words = problems.map(({ unit, message }) => `${unit}: ${message}`);
-  const code = problems.every((problem) => problem.code === problems[0]!.code)
-    ? problems[0]!.code
-    : "DATAPLANE_REFUSED";
+  // What refers to a set that is full may be refused for it.
+  const code = problems.find((problem) => problem.code === "DATAPLANE_SET_FULL")?.code ?? problems[0]!.code;
   const remedy = "What is refused keeps its last good rules, or drops where it has none; everything else is in force";
   return new DataplaneError(code, `${shortened(words).join("; ")}. ${remedy}`);
 }

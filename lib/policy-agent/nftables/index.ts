@@ -18,7 +18,7 @@ import type { Dataplane } from "../rules/index.ts";
 import { NftablesDataplane, type NftablesOptions } from "./dataplane.ts";
 
 export type { NftablesOptions } from "./dataplane.ts";
-export { listTables } from "./probe.ts";
+export { findChains, listTables } from "./probe.ts";
 
 /**
  * Opens the dataplane; it changes nothing before the first apply. Throws DataplaneError: DATAPLANE_TOOL_MISSING without nftables in

@@ -34,6 +34,8 @@ export type SentRule =
 
 export type Step =
   | { readonly do: "add-table" | "delete-table" }
+  /** Takes all of a table out of use at one moment: while it is deleted, packets would meet some of its chains and not others. */
+  | { readonly do: "retire-table" }
   | { readonly do: "add-chain"; readonly chain: string; readonly base?: BaseChain }
   | { readonly do: "flush-chain" | "delete-chain"; readonly chain: string }
   | { readonly do: "add-rule"; readonly chain: string; readonly rule: SentRule }
@@ -65,6 +67,7 @@ const MSG = {
   DELFLOWTABLE: 24,
 } as const;
 const TABLE = 1; // NFTA_TABLE_NAME, and in the messages of everything else the table that it is in
+const DORMANT = 1;
 const TABLE_FLAGS = 2;
 const CHAIN = { NAME: 3, HOOK: 4, POLICY: 5, TYPE: 7 } as const;
 const HOOK = { NUMBER: 1, PRIORITY: 2 } as const;
@@ -81,6 +84,7 @@ const COMMENT_NOTE = 0;
 const TYPES: Readonly<Record<Step["do"], number>> = {
   "add-table": MSG.NEWTABLE,
   "delete-table": MSG.DELTABLE,
+  "retire-table": MSG.NEWTABLE,
   "add-chain": MSG.NEWCHAIN,
   "delete-chain": MSG.DELCHAIN,
   "flush-chain": MSG.DELRULE,
@@ -100,6 +104,8 @@ export function stepText(step: Step, version: IpVersion, table: string): string 
       return `add table ${at}`;
     case "delete-table":
       return `delete table ${at}`;
+    case "retire-table":
+      return `add table ${at} { flags dormant; }`;
     case "add-chain":
       return `add chain ${at} ${step.chain}${step.base ? ` { ${baseText(step.base)} }` : ""}`;
     case "flush-chain":
@@ -164,6 +170,9 @@ function writeStep(writer: Writer, step: Step, version: IpVersion, id: number): 
   switch (step.do) {
     case "add-table":
       writer.attributeU32be(TABLE_FLAGS, 0);
+      return;
+    case "retire-table":
+      writer.attributeU32be(TABLE_FLAGS, DORMANT);
       return;
     case "delete-table":
       return;
