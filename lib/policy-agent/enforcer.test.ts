@@ -307,6 +307,20 @@ test("drift begins a round", async () => {
   expect(bed.said).toEqual(["apply"]);
 });
 
+test("inputs that come to nothing do not touch the kernel", async () => {
+  const bed = lab();
+  await started(bed);
+  bed.said.length = 0;
+  bed.enforcer.sink({ kind: "Node", name: "idle", resource: undefined });
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect(bed.said).toEqual(["update idle"]);
+  bed.say([set("a")]);
+  const done = bed.rounds();
+  bed.enforcer.sink({ kind: "Node", name: "busy", resource: undefined });
+  await done;
+  expect(bed.said).toEqual(["update idle", "update busy", "program workload", "route calia", "apply"]);
+});
+
 test("closing waits for the round that is under way and begins no other", async () => {
   const bed = lab();
   await started(bed);

@@ -60,6 +60,8 @@ export class Enforcer {
   readonly #released = new Set<string>();
   #inSync = false;
   #due = false;
+  /** Somebody else than an input asked for the round: the kernel is to be looked at, whatever the calculation says. */
+  #isAsked = false;
   #closed = false;
   #failures = 0;
   #running: Promise<void> | undefined;
@@ -102,7 +104,7 @@ export class Enforcer {
   /** Takes one input in. What it answers, when it does, is to be waited for before the next. */
   sink(input: Input): Promise<void> | undefined {
     this.#parts.calc.update(input);
-    this.wake();
+    this.#begin();
     return this.#slices.pause();
   }
 
@@ -121,8 +123,13 @@ export class Enforcer {
     this.wake();
   }
 
-  /** There may be something to do. */
+  /** There may be something to do beside what inputs come to. */
   wake(): void {
+    this.#isAsked = true;
+    this.#begin();
+  }
+
+  #begin(): void {
     this.#due = true;
     if (!this.#inSync || this.#closed || this.#running || this.#isHeld) return;
     // A turn of the event loop gathers what came in together.
@@ -151,7 +158,7 @@ export class Enforcer {
     } finally {
       this.#busySince = undefined;
       this.#running = undefined;
-      if (this.#due) this.wake();
+      if (this.#due) this.#begin();
     }
   }
 
@@ -160,7 +167,11 @@ export class Enforcer {
     const { log, onRound } = this.#parts;
     const began = performance.now();
     this.#slices.begin();
+    const isAsked = this.#isAsked || this.#failures > 0;
+    this.#isAsked = false;
     const messages = await this.#calculate();
+    // Most of what happens in a cluster changes nothing here: a pod's status, a node's heartbeat.
+    if (messages === 0 && !isAsked) return;
     const calculated = performance.now();
     const times = () => ({ messages, calculationMs: calculated - began, applyMs: performance.now() - calculated });
     try {
