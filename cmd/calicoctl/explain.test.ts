@@ -117,6 +117,32 @@ describe("calicoctl explain, of files", () => {
     expect(await verdict(path, "web", "198.51.100.7")).toBe("allow: profile kns.shop, egress[0]");
   });
 
+  test("FelixConfiguration says what becomes of what a pod sends to its own host: the node's, a selected one, the default", async () => {
+    const hosts = `
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {name: node-a, labels: {pool: edge}}
+spec: {bgp: {ipv4Address: 192.0.2.11/24}}
+`;
+    const felix = (name: string, spec: string) => `
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: ${name}}
+spec: {${spec}}
+`;
+    const fallback = felix("default", "defaultEndpointToHostAction: Accept");
+    const selected = felix("edge", "nodeSelector: pool == 'edge', defaultEndpointToHostAction: Return");
+    const own = felix("node.node-a", "defaultEndpointToHostAction: Drop");
+    const say = (name: string, ...more: string[]) =>
+      verdict(files(name, CLUSTER, hosts, ...more), "shop/web", "192.0.2.11");
+    const action = "DefaultEndpointToHostAction";
+    expect(await say("felix-none")).toBe(`deny: ${action} DROP (the default; FelixConfiguration may say otherwise)`);
+    expect(await say("felix-default", fallback)).toBe(`allow: ${action} ACCEPT`);
+    expect(await say("felix-selected", fallback, selected)).toBe(`allow: ${action} RETURN`);
+    expect(await say("felix-own", fallback, selected, own)).toBe(`deny: ${action} DROP`);
+    expect(await say("felix-other", felix("node.node-b", "defaultEndpointToHostAction: Accept"))).toMatch(/^deny/);
+  });
+
   test("EndpointSlices, and several -f", async () => {
     const [one, two] = [files("one", CLUSTER), files("two", SLICE)];
     const { out } = await ctl("explain", "web", "db", "--port", "5432", "-f", one, "-f", two);
@@ -202,5 +228,21 @@ spec:
     expect([status, err]).toEqual([0, ""]);
     const { verdict, steps } = JSON.parse(out) as Explanation;
     expect([verdict, steps.at(-1)?.decision.words]).toEqual(["allow", "NetworkPolicy shop/gate, ingress[0]"]);
+
+    const more = `
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {name: node-a}
+spec: {bgp: {ipv4Address: 192.0.2.11/24}}
+---
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {defaultEndpointToHostAction: Accept}
+`;
+    expect((await ctl("apply", "-f", files("datastore-more", more), "-c", config)).status).toBe(0);
+    expect((await ctl("explain", "shop/web", "192.0.2.11", "-c", config)).out).toContain(
+      "From shop/web to its host (on node-a): ALLOWED by DefaultEndpointToHostAction ACCEPT\n",
+    );
   });
 });

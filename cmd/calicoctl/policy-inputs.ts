@@ -1,9 +1,12 @@
+import { FelixConfiguration } from "../../lib/api/felixconfiguration.ts";
 import type { Resource } from "../../lib/api/meta.ts";
 import { Profile } from "../../lib/api/profile.ts";
 import { builtInTiers } from "../../lib/api/tier.ts";
 import { type Call, CliError } from "../../lib/cli/index.ts";
 import type { Client } from "../../lib/datastore/index.ts";
+import type { EndpointToHostAction } from "../../lib/explain/index.ts";
 import type { Input } from "../../lib/policy-agent/calc/index.ts";
+import { chooseConfigurations, resolveConfig } from "../../lib/policy-agent/config/index.ts";
 import { toInput, watchInputs } from "../../lib/policy-agent/intake/index.ts";
 import { namespaceOf, targetsOfFiles } from "./targets.ts";
 
@@ -12,6 +15,8 @@ export interface PolicyInputs {
   readonly inputs: readonly Input[];
   readonly problems: readonly string[];
   readonly assumptions: readonly Assumption[];
+  /** Those that can be read. */
+  readonly configurations: readonly FelixConfiguration[];
 }
 
 /** Something that files do not say. It matters to who asks about the address, or about an endpoint in the namespace. */
@@ -51,7 +56,8 @@ export async function inputsOfDatastore(client: Client): Promise<PolicyInputs> {
     const reasons = [...troubles].map(([kind, why]) => `${kind}: ${why}`).join("; ");
     throw new CliError("DATASTORE", `the datastore did not say everything: ${reasons || "it takes too long"}`);
   }
-  return { inputs, problems, assumptions: [] };
+  const { items: configurations } = await client.list(FelixConfiguration);
+  return { inputs, problems, assumptions: [], configurations };
 }
 
 /**
@@ -80,7 +86,23 @@ export async function inputsOfFiles(call: Call, paths: readonly string[]): Promi
     problems.push(...found.map((problem) => `${nameOf(resource)}: ${problem}`));
     if (input !== undefined) inputs.push(input);
   }
-  return { inputs, problems, assumptions };
+  const configurations = given.filter(({ kind }) => kind === FelixConfiguration.kind) as FelixConfiguration[];
+  return { inputs, problems, assumptions, configurations };
+}
+
+/**
+ * What becomes of packets from a node's workloads to itself, as far as a FelixConfiguration says it; undefined: none does. What the node's own
+ * environment and file say goes before it, and is not known here.
+ */
+export function endpointToHostAction(
+  { inputs, configurations }: Pick<PolicyInputs, "inputs" | "configurations">,
+  name: string,
+): EndpointToHostAction | undefined {
+  const node = inputs.findLast((input) => input.kind === "Node" && input.name === name);
+  const labels = node === undefined || node.kind === "Policy" ? undefined : (node.resource?.metadata.labels ?? {});
+  const resources = chooseConfigurations(configurations, { name, labels });
+  const { config, settings } = resolveConfig({ resources });
+  return settings.DefaultEndpointToHostAction === undefined ? undefined : config.DefaultEndpointToHostAction;
 }
 
 type Pod = Resource<"Pod"> & {

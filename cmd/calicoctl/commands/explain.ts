@@ -118,10 +118,15 @@ async function text({ io, env }: Call, explanation: Explanation, verification?: 
   return verification === undefined ? rendered : `${rendered}\n${verificationText(verification)}\n`;
 }
 
-async function explained({ inputs, problems, assumptions }: PolicyInputs, query: Query): Promise<Explanation> {
+async function explained(gathered: PolicyInputs, query: Query): Promise<Explanation> {
   const { ExplainError, explain } = await lib();
+  const { endpointToHostAction } = await import("../policy-inputs.ts");
+  const { inputs, problems, assumptions } = gathered;
   try {
-    const explanation = explain(inputs, query, { problems });
+    const explanation = explain(inputs, query, {
+      problems,
+      endpointToHostAction: (node) => endpointToHostAction(gathered, node),
+    });
     const ends = [explanation.source, explanation.destination];
     const relevant = assumptions.filter(({ address, namespace }) =>
       ends.some((end) => end.address === address || (namespace !== undefined && end.endpoint?.namespace === namespace)),
