@@ -6,6 +6,8 @@ import { type Bed, SERVER, STRANGER } from "./bed.ts";
 
 const SUPERVISOR = "calico-node";
 const WORKER = "calico-node felix";
+/** A chain or rule of Calico's in one of iptables' tables. */
+const LEFTOVER = /"table":"(filter|nat|mangle|raw)".*cali-/;
 
 export function supervisionTests(bed: () => Bed): void {
   afterEach(async () => {
@@ -13,10 +15,17 @@ export function supervisionTests(bed: () => Bed): void {
     await bed().delete(configuration({}));
   });
 
-  const run = (): Promise<Agent> =>
-    bed()
+  const run = async (): Promise<Agent> => {
+    const agent = await bed()
       .start({ command: ["calico-node"] })
       .ready();
+    // What another dataplane of an earlier test left goes in the background.
+    await until(
+      async () => !LEFTOVER.test(await bed().enforced()),
+      () => agent.log(),
+    );
+    return agent;
+  };
   const worker = (agent: Agent): number => {
     const [pid, ...more] = agent.pids(WORKER);
     expect(more).toEqual([]);
