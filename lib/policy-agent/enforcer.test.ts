@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { silentLogger } from "../telemetry/index.ts";
-import type { Calc, Input, LocalWorkload, Message, WorkloadId } from "./calc/index.ts";
-import { Enforcer, type EnforcerParts, workloadKey } from "./enforcer.ts";
+import { type Calc, type Input, type LocalWorkload, type Message, type WorkloadId, workloadKey } from "./calc/index.ts";
+import { Enforcer, type EnforcerParts } from "./enforcer.ts";
 import type { Applied, Dataplane, Programmer } from "./rules/index.ts";
 
 const workload = (name: string, address = "10.0.0.1", interfaceName = `cali${name}`): LocalWorkload => ({

@@ -1,5 +1,5 @@
 import type { Logger } from "../telemetry/index.ts";
-import type { Calc, Input, LocalWorkload, Message } from "./calc/index.ts";
+import { type Calc, type Input, type LocalWorkload, type Message, workloadKey } from "./calc/index.ts";
 import type { Applied, Dataplane, InterfaceState, Programmer } from "./rules/index.ts";
 import { Slices } from "./slices.ts";
 import type { StatusFiles } from "./status-files.ts";
@@ -327,9 +327,4 @@ async function collect(failed: Error[], action: () => void | Promise<void>): Pro
   } catch (error) {
     failed.push(error as Error);
   }
-}
-
-/** One text for one workload: `k8s/prod/web-0/eth0`. */
-export function workloadKey({ orchestrator, workload, endpoint }: LocalWorkload["id"]): string {
-  return `${orchestrator}/${workload}/${endpoint}`;
 }

@@ -11,13 +11,12 @@ import {
   readHost,
   readNetworkSet,
   readWorkload,
-  workloadKey,
 } from "./endpoints.ts";
 import { fieldsOf, isFields, labelsOf, listOf } from "./fields.ts";
 import { Hosts } from "./hosts.ts";
 import type { Input } from "./inputs.ts";
 import { MemberIndex } from "./member-index.ts";
-import { type Message, type PolicyId, policyKey, type WorkloadId } from "./messages.ts";
+import { type Message, type PolicyId, policyKey, type WorkloadId, workloadKey } from "./messages.ts";
 import { Policies } from "./policies.ts";
 import { readPolicy } from "./policy.ts";
 import { Services } from "./services.ts";

@@ -164,9 +164,6 @@ export function workloadId(name: string, namespace: string, spec: Fields): Workl
   };
 }
 
-export const workloadKey = ({ orchestrator, workload, endpoint }: WorkloadId): string =>
-  `${orchestrator}/${workload}/${endpoint}`;
-
 function addresses(field: string, list: unknown, read: (text: string) => NetKey | undefined, report: Report): NetKey[] {
   const found: NetKey[] = [];
   for (const text of listOf(list)) {

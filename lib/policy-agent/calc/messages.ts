@@ -126,6 +126,11 @@ export interface WorkloadId {
   readonly endpoint: string;
 }
 
+/** One text for one workload, for maps and messages: `k8s/prod/web-0/eth0`. */
+export function workloadKey({ orchestrator, workload, endpoint }: WorkloadId): string {
+  return `${orchestrator}/${workload}/${endpoint}`;
+}
+
 export interface Nat {
   readonly internal: string;
   readonly external: string;

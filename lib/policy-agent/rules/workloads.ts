@@ -1,5 +1,5 @@
 /** The workloads' part of the programs: their chains, the dispatch to them, floating addresses, code points, and whose source addresses are not checked. */
-import type { LocalWorkload, Nat, WorkloadId } from "../calc/index.ts";
+import { type LocalWorkload, type Nat, type WorkloadId, workloadKey } from "../calc/index.ts";
 import { ACCEPT, always, isVersion, type RenderContext, rule } from "./context.ts";
 import { dscpOf, dscpRules } from "./dscp.ts";
 import { spoofablePrefixes, workloadChains } from "./endpoint.ts";
@@ -15,8 +15,6 @@ export interface Incomplete {
   /** In words, for the log and the status: `its interface cali1 belongs to k8s/default/b/eth0`. */
   readonly reason: string;
 }
-
-const workloadKey = (id: WorkloadId): string => `${id.orchestrator}/${id.workload}/${id.endpoint}`;
 
 /** Upstream's order of workloads that claim the same interface. */
 function compareIds(a: WorkloadId, b: WorkloadId): number {

@@ -10,7 +10,7 @@ import {
   policyKey,
   type RuleSide,
   type SetType,
-  type WorkloadId,
+  workloadKey,
 } from "../messages.ts";
 
 /** The first packet of a connection. */
@@ -259,8 +259,6 @@ export class Mirror {
 const check = (holds: boolean, message: Message, what: string): void => {
   if (!holds) throw new Error(`${JSON.stringify(message)}: ${what}`);
 };
-
-const workloadKey = ({ orchestrator, workload, endpoint }: WorkloadId) => `${orchestrator}/${workload}/${endpoint}`;
 
 const members = (set: MirroredSet): string[] => [...set.members].sort();
 
