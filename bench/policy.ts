@@ -18,8 +18,15 @@ import type {
 } from "./policy-run.ts";
 import { machine, markdownTable, median, ms, percentile } from "./stats.ts";
 
-const [first, ...named] = process.argv.slice(2);
-const changes = Number(first ?? 300);
+const words = process.argv.slice(2);
+const changes = Number(words.find((word) => /^\d+$/.test(word)) ?? 300);
+const named = words.filter((word) => !/^\d+$/.test(word));
+const MEASUREMENTS = ["change", "start", "sets", "forward"];
+const unknown = named.find((word) => !MEASUREMENTS.includes(word));
+if (unknown !== undefined) {
+  console.error(`bench:policy: ${unknown} is neither a number of changes nor one of ${MEASUREMENTS.join(", ")}`);
+  process.exit(1);
+}
 const wants = (measurement: string) => named.length === 0 || named.includes(measurement);
 /** A tool that takes tens of milliseconds a change gets fewer. */
 const changesOn = (dataplane: Dataplane) => (dataplane === "nftables" ? changes : Math.ceil(changes / 3));

@@ -1,3 +1,4 @@
+import { EXIT_RESTART } from "../telemetry/daemon.ts";
 import type { Logger } from "../telemetry/index.ts";
 import { pause } from "../wait/index.ts";
 
@@ -31,9 +32,6 @@ interface Times {
 
 const TIMES: Times = { firstPauseMs: 500, mostPauseMs: 30_000, steadyMs: 60_000, graceMs: 10_000 };
 
-/** The exit status by which a worker asks to be started again: its configuration changed. */
-export const RESTART = 129;
-
 /**
  * Keeps workers running until the signal is aborted. One that ends is started again: at once when it asked for it (exit status 129), after a
  * pause when it failed. A worker's standard input is a pipe of this process and nothing is written to it: when this process
@@ -66,7 +64,7 @@ async function keep(worker: Worker, { env, log, signal }: SuperviseOptions, time
     signal.removeEventListener("abort", end);
     const { exitCode, signalCode } = process;
     if (signal.aborted) return;
-    if (exitCode === RESTART) {
+    if (exitCode === EXIT_RESTART) {
       log.info("starts anew, as it asked for", { worker: worker.name });
       pauseMs = times.firstPauseMs;
       continue;

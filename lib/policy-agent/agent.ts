@@ -9,6 +9,7 @@ import {
   openWorkloadRoutes,
   openWorkloadSysctls,
 } from "../routes/index.ts";
+import { EXIT_RESTART } from "../telemetry/daemon.ts";
 import type { Logger } from "../telemetry/index.ts";
 import { createCalc, type LocalWorkload } from "./calc/index.ts";
 import {
@@ -30,8 +31,6 @@ import { createProgrammer, type InterfaceState, Program, type Programs } from ".
 import { routeSettings, rulesConfig } from "./settings.ts";
 import { openStatusFiles } from "./status-files.ts";
 
-/** Exit status of an agent that wants to be started again: its configuration changed. */
-export const EXIT_RESTART = 129;
 const EXIT_FATAL = 1;
 
 /** How often kube-proxy's mode is looked at, in milliseconds. */

@@ -4,6 +4,7 @@
  * Data flow: parts of the daemon report to {@link Health} and count in {@link Metrics} → {@link openTelemetryServer} answers probes and
  * scrapes with them. Metrics have upstream's names; those of Go's runtime do not exist here.
  */
+export { EXIT_RESTART } from "./exit.ts";
 export {
   formatDuration,
   Health,
