@@ -25,7 +25,7 @@ import { type EndpointRoutes, Enforcer } from "./enforcer.ts";
 import { every } from "./every.ts";
 import { hasIpv6, hostFacts } from "./host-facts.ts";
 import { watchInputs } from "./intake/index.ts";
-import { followMode, type Mode, type ModeChoice } from "./mode.ts";
+import { followMode, type Mode } from "./mode.ts";
 import { openReport, type Report } from "./report.ts";
 import { createProgrammer, type InterfaceState, Program, type Programs } from "./rules/index.ts";
 import { routeSettings, rulesConfig } from "./settings.ts";
@@ -147,11 +147,11 @@ async function startAgent(
   const interfaces = openInterfaces({ onError: fatal("the node's interfaces can no longer be followed") });
   const facts = hostFacts(interfaces);
   const follow = await followMode(modeSettings(config), facts);
-  const { mode, reason } = follow.choice;
-  log.info("policy is enforced by", { dataplane: mode, reason, node: nodeName, ipv6 });
+  const { mode, reason, ipvs } = follow.choice;
+  log.info("policy is enforced by", { dataplane: mode, reason, node: nodeName, ipv6, ipvs });
 
   const programs: Programs = { v4: new Program(4), ...(ipv6 ? { v6: new Program(6) } : {}) };
-  const programmer = createProgrammer(rulesConfig(config, mode, facts.ipvsInterface()), programs);
+  const programmer = createProgrammer(rulesConfig(config, mode, ipvs), programs);
   const dataplane = await openDataplane(mode, config, programs, log);
   const netfilter = openNetfilter();
   const forget = (addresses: readonly string[]): void => {
@@ -228,7 +228,10 @@ async function startAgent(
   });
 
   const tell = (host: HostInterface): void => enforcer.onInterface(host.name, stateOf(host));
+  const check = () => void checkMode(follow, log, end);
   interfaces.onChange((change) => {
+    // At once: until then, what is forwarded to Services passes other hooks than the rules are for.
+    if (facts.ipvsInterface() !== ipvs) check();
     if (change.event === "removed") enforcer.onInterface(change.interface.name, undefined);
     else if (change.event !== "resync") tell(change.interface);
   });
@@ -257,7 +260,7 @@ async function startAgent(
     every(config.InterfaceRefreshInterval, () => sysctls.recheck(), enforcer),
     every(tableRefresh(config, mode), () => dataplane.recheck(), enforcer),
     every(STATUS_CHECK_MS, () => statusFiles.recheck(), enforcer),
-    every(MODE_CHECK_MS, () => void checkMode(mode, follow.again, log, end)),
+    every(MODE_CHECK_MS, check),
   ];
   return {
     async [Symbol.asyncDispose]() {
@@ -290,15 +293,14 @@ const tableRefresh = (config: AgentConfig, mode: string): number =>
 
 /** kube-proxy may have changed its mode, and another dataplane be right: that takes a new start. */
 async function checkMode(
-  inUse: Mode,
-  again: () => Promise<ModeChoice | undefined>,
+  { choice: inUse, again }: Awaited<ReturnType<typeof followMode>>,
   log: Logger,
   end: (status: number) => void,
 ): Promise<void> {
   try {
-    const { mode, reason } = (await again()) ?? { mode: inUse, reason: "" };
-    if (mode === inUse) return;
-    log.info("another dataplane is right now; a new start changes to it", { dataplane: mode, reason });
+    const { mode, reason, ipvs } = (await again()) ?? inUse;
+    if (mode === inUse.mode && ipvs === inUse.ipvs) return;
+    log.info("another dataplane is right now; a new start changes to it", { dataplane: mode, reason, ipvs });
     end(EXIT_RESTART);
   } catch (error) {
     log.warning("cannot tell which dataplane is right", { error: (error as Error).message });

@@ -10,7 +10,7 @@ export interface ModeFacts {
    * it reads all rules, and kube-proxy may have tens of thousands.
    */
   traces(): Promise<string>;
-  /** `kube-ipvs0` is there: kube-proxy runs in IPVS mode, which needs iptables. */
+  /** `kube-ipvs0` is there: kube-proxy runs in IPVS mode, for which it needs iptables. */
   ipvsInterface(): boolean;
   /** Which back end of iptables kube-proxy's or kubelet's chains are in, or which is to be used anyway, and the reason. */
   iptables(): Promise<{ readonly backend: "nft" | "legacy"; readonly reason: string; readonly kubeProxy: boolean }>;
@@ -22,6 +22,8 @@ export interface ModeChoice {
   readonly mode: Mode;
   /** For the log, in words. */
   readonly reason: string;
+  /** kube-proxy runs in IPVS mode, whichever dataplane it is: its rules are to be others then. */
+  readonly ipvs: boolean;
 }
 
 interface ModeSettings {
@@ -36,13 +38,14 @@ export async function followMode(
 ): Promise<{ readonly choice: ModeChoice; readonly again: () => Promise<ModeChoice | undefined> }> {
   const { nftablesMode, iptablesBackend } = settings;
   const isFixed = nftablesMode === "Enabled" || (nftablesMode === "Disabled" && iptablesBackend !== "auto");
-  let seen = isFixed ? "" : await facts.traces();
+  // With a fixed mode IPVS is all that there is to follow, and is cheap to ask for.
+  const traces = async () => (isFixed ? String(facts.ipvsInterface()) : await facts.traces());
+  let seen = await traces();
   const choice = await chooseMode(settings, facts);
   return {
     choice,
     again: async () => {
-      if (isFixed) return undefined;
-      const now = await facts.traces();
+      const now = await traces();
       if (now === seen) return undefined;
       const next = await chooseMode(settings, facts);
       seen = now;
@@ -56,11 +59,19 @@ export async function followMode(
  * best by who looks at one; where there is none it is nftables, which changes one thing at a time and shares no lock.
  */
 export async function chooseMode(settings: ModeSettings, facts: ModeFacts): Promise<ModeChoice> {
+  // Asked for first: what the rest finds may be newer, and then the traces change again.
+  const ipvs = facts.ipvsInterface();
+  return { ...(await chooseDataplane(settings, facts, ipvs)), ipvs };
+}
+
+type DataplaneChoice = Omit<ModeChoice, "ipvs">;
+
+async function chooseDataplane(settings: ModeSettings, facts: ModeFacts, ipvs: boolean): Promise<DataplaneChoice> {
   if (settings.nftablesMode === "Enabled") return { mode: "nftables", reason: "NFTablesMode is Enabled" };
   if (settings.nftablesMode === "Disabled")
     return iptables(settings.iptablesBackend, facts, "NFTablesMode is Disabled");
   if (await facts.kubeProxyTable()) return { mode: "nftables", reason: "kube-proxy runs in nftables mode" };
-  if (facts.ipvsInterface()) return iptables(settings.iptablesBackend, facts, "kube-proxy runs in IPVS mode");
+  if (ipvs) return iptables(settings.iptablesBackend, facts, "kube-proxy runs in IPVS mode");
   const found = await facts.iptables();
   if (found.kubeProxy) {
     const backend = settings.iptablesBackend === "auto" ? found.backend : settings.iptablesBackend;
@@ -72,7 +83,7 @@ export async function chooseMode(settings: ModeSettings, facts: ModeFacts): Prom
   return { mode: `iptables-${backend}`, reason: `no kube-proxy was found, and ${missing}` };
 }
 
-async function iptables(wanted: "auto" | "nft" | "legacy", facts: ModeFacts, why: string): Promise<ModeChoice> {
+async function iptables(wanted: "auto" | "nft" | "legacy", facts: ModeFacts, why: string): Promise<DataplaneChoice> {
   if (wanted !== "auto") return { mode: `iptables-${wanted}`, reason: `${why}, IptablesBackend is ${wanted}` };
   const { backend, reason } = await facts.iptables();
   return { mode: `iptables-${backend}`, reason: `${why}; ${reason}` };

@@ -161,6 +161,7 @@ export function loadTests(bed: () => Bed, dataplane: DataplaneName): void {
     const agent = await bed().start().ready();
     const client = await open();
     const sets = 100;
+    const before = (await membersOf(bed())).length;
     try {
       const operations: (Operation & { op: "create" })[] = [];
       for (let index = 0; index < sets; index++) {
@@ -190,6 +191,11 @@ export function loadTests(bed: () => Bed, dataplane: DataplaneName): void {
       await client.close();
     }
     await bed().detach(NEW);
+    // Sets go a few at a time; whoever ended this agent before would leave them to the next one.
+    await until(
+      async () => (await membersOf(bed())).length <= before,
+      () => agent.log(),
+    );
   });
 }
 

@@ -131,6 +131,34 @@ export function repairTests(bed: () => Bed, dataplane: DataplaneName): void {
     });
   }
 
+  if (dataplane === "iptables-legacy") {
+    test("a change that comes while the agent itself has the lock is noticed as soon as others", async () => {
+      await bed().endAll();
+      const script = `#!/bin/sh
+        /usr/sbin/iptables-legacy-restore "$@"
+        status=$?
+        if rm /tmp/armed; then iptables-legacy -w -F cali-FORWARD; fi 2>/dev/null
+        exit $status`;
+      await bed().node.run(
+        [
+          "sh",
+          "-c",
+          "mkdir -p /tmp/with && cd /tmp/with && cat >iptables-legacy-restore && chmod +x iptables-legacy-restore",
+        ],
+        { stdin: script },
+      );
+      agent = await bed()
+        .start({ env: { PATH: "/tmp/with:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin" } })
+        .ready();
+      await until(isRight, what);
+      await bed().node.run(["touch", "/tmp/armed"]);
+      await bed().apply(serverPolicy([{ action: "Allow", protocol: "TCP", destination: { ports: [81] } }]));
+      await until(async () => (await bed().node.exec(["test", "-e", "/tmp/armed"])).status !== 0, what);
+      await bed().apply(serverPolicy());
+      await until(isRight, what, REPAIRED_WITHIN_MS);
+    });
+  }
+
   test("after all of it, changes arrive as before", async () => {
     await bed().apply(serverPolicy([{ action: "Allow", protocol: "TCP", destination: { ports: [81] } }]));
     await until(async () => !(await isRight()), what);

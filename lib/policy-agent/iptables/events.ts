@@ -90,9 +90,9 @@ export function watchNft(options: {
 
 /**
  * Milliseconds from somebody else's use of the lock to the look, and the least and most between two looks. `own`: after a use of ours, which could have
- * hidden another's.
+ * hidden another's; whoever flushes chains at that moment is noticed no later than others are.
  */
-const LOOK = { after: 200, least: 1_500, most: 4_000, own: 20_000 } as const;
+const LOOK = { after: 200, least: 1_500, most: 4_000, own: 2_500 } as const;
 
 /**
  * Calls `look` a moment after others were done with the lock file, and now and then after we were: `isOwn` is asked for each time that
