@@ -1,10 +1,12 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
+const inAVm = ["conformance/vm/**/*.test.ts"];
 const againstAnApiServer = ["**/*.apiserver.test.ts", "conformance/kubernetes/**/*.test.ts"];
 
-// Three projects: `unit` needs nothing but the checkout (parts that need root or a server say so by name and skip);
+// Four projects: `unit` needs nothing but the checkout (parts that need root or a server say so by name and skip);
 // `conformance` drives the built executables in dist/ against real peers and kernels; `kubernetes` is what needs a
-// kube-apiserver, which scripts/setup-kubernetes builds: npm run conformance:kubernetes.
+// kube-apiserver, which scripts/setup-kubernetes builds: npm run conformance:kubernetes; `vm` is what needs another kernel than the machine's,
+// which scripts/setup-vm gets: npm run conformance:vm.
 export default defineConfig({
   test: {
     pool: "forks",
@@ -22,7 +24,7 @@ export default defineConfig({
         test: {
           name: "conformance",
           include: ["conformance/**/*.test.ts"],
-          exclude: [...configDefaults.exclude, ...againstAnApiServer],
+          exclude: [...configDefaults.exclude, ...againstAnApiServer, ...inAVm],
           testTimeout: 300_000,
           hookTimeout: 120_000,
           fileParallelism: false,
@@ -34,6 +36,15 @@ export default defineConfig({
           include: againstAnApiServer,
           testTimeout: 300_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "vm",
+          include: inAVm,
+          testTimeout: 300_000,
+          hookTimeout: 960_000,
           fileParallelism: false,
         },
       },

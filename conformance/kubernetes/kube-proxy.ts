@@ -77,7 +77,8 @@ export async function saved(node: Node, mode: "iptables-nft" | "iptables-legacy"
   return (await node.run([`${mode}-save`])).split("\n").filter((line) => !line.startsWith("#"));
 }
 
-function enter(node: Node, mode: ProxyMode, command: readonly string[], log: Bun.BunFile): Bun.Subprocess {
+/** Starts a command on the node that finds, under the name `iptables`, the back end of that mode. */
+export function enter(node: Node, mode: ProxyMode, command: readonly string[], log: Bun.BunFile): Bun.Subprocess {
   const folder = "/run/iptables-of-kube-proxy";
   mkdirSync(node.path(folder), { recursive: true });
   if (mode !== "nftables") {
@@ -120,10 +121,10 @@ export function listen(netns: string, port: number): { stop(): void } {
   return { stop: () => listener.stop(true) };
 }
 
-/** Connects to what {@link listen} opened: the address that it saw, or what became of the attempt. */
-export async function connect(netns: string, address: string, port: number): Promise<string> {
+/** Connects to what {@link listen} opened: the address that it saw, or what became of the attempt. What takes longer than `seconds` is silence. */
+export async function connect(netns: string, address: string, port: number, seconds = 1): Promise<string> {
   const script = `exec 3<>/dev/tcp/${address}/${port} && read -r line <&3 && echo "$line"`;
-  const child = Bun.spawn(["nsenter", `--net=${netns}`, "timeout", "1", "bash", "-c", script], {
+  const child = Bun.spawn(["nsenter", `--net=${netns}`, "timeout", String(seconds), "bash", "-c", script], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",

@@ -19,7 +19,8 @@ interface Pair {
   readonly server: Socket;
 }
 
-export function startRelay(lab: Lab, port: number): Relay {
+/** `host`: where the server is, if not on the loopback here. */
+export function startRelay(lab: Lab, port: number, host = "127.0.0.1"): Relay {
   const open = new Set<{ end(): void }>();
   const relay: { target: number | undefined } = { target: port };
   using underlay = openNamespace(lab.underlayNamespace);
@@ -34,7 +35,7 @@ export function startRelay(lab: Lab, port: number): Relay {
             client.terminate();
             return;
           }
-          const server = connect(relay.target, "127.0.0.1");
+          const server = connect(relay.target, host);
           const both = {
             end: () => {
               server.destroy();

@@ -11,7 +11,7 @@ describeLab("scripts/setup", () => {
     node = lab.nodes[0]!;
     const ready = [
       `mkdir -p ${copy}/node_modules ${copy}/.cache/bin ${copy}/scripts`,
-      `cp ${CHECKOUT}/scripts/setup ${copy}/scripts/`,
+      `cp ${CHECKOUT}/scripts/setup ${CHECKOUT}/scripts/debian-packages.sh ${copy}/scripts/`,
       `touch ${copy}/package-lock.json ${copy}/node_modules/.package-lock.json ${copy}/.cache/bin/cnitool`,
       `sed -n 's/^readonly CNITOOL_VERSION=//p' ${copy}/scripts/setup >${copy}/.cache/bin/cnitool.version`,
       `chmod -R a+rwX ${copy}; chmod 755 ${copy}/.cache/bin/cnitool`,

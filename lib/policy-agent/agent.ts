@@ -25,7 +25,7 @@ import { type EndpointRoutes, Enforcer } from "./enforcer.ts";
 import { every } from "./every.ts";
 import { hasIpv6, hostFacts } from "./host-facts.ts";
 import { watchInputs } from "./intake/index.ts";
-import { followMode, type Mode } from "./mode.ts";
+import { followMode } from "./mode.ts";
 import { openReport, type Report } from "./report.ts";
 import { createProgrammer, type InterfaceState, Program, type Programs } from "./rules/index.ts";
 import { routeSettings, rulesConfig } from "./settings.ts";

@@ -87,17 +87,20 @@ test("a choice that could not be made is made the next time", async () => {
 test.each([
   ["Enabled", "auto", "nftables"],
   ["Disabled", "nft", "iptables-nft"],
-] as const)("with NFTablesMode=%s, too, IPVS is followed: it takes other rules", async (nftablesMode, backend, mode) => {
-  const given = { ipvs: false };
-  const now: ModeFacts = { ...facts({}), ipvsInterface: () => given.ipvs };
-  const { choice, again } = await followMode({ nftablesMode, iptablesBackend: backend }, now);
-  expect([choice.mode, choice.ipvs, await again()]).toEqual([mode, false, undefined]);
-  given.ipvs = true;
-  expect(await again()).toMatchObject({ mode, ipvs: true });
-  expect(await again()).toBeUndefined();
-  given.ipvs = false;
-  expect(await again()).toMatchObject({ mode, ipvs: false });
-});
+] as const)(
+  "with NFTablesMode=%s, too, IPVS is followed: it takes other rules",
+  async (nftablesMode, backend, mode) => {
+    const given = { ipvs: false };
+    const now: ModeFacts = { ...facts({}), ipvsInterface: () => given.ipvs };
+    const { choice, again } = await followMode({ nftablesMode, iptablesBackend: backend }, now);
+    expect([choice.mode, choice.ipvs, await again()]).toEqual([mode, false, undefined]);
+    given.ipvs = true;
+    expect(await again()).toMatchObject({ mode, ipvs: true });
+    expect(await again()).toBeUndefined();
+    given.ipvs = false;
+    expect(await again()).toMatchObject({ mode, ipvs: false });
+  },
+);
 
 test("what the configuration settles is never asked for", async () => {
   const never = facts({ traces: () => expect.unreachable() });

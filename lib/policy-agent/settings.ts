@@ -10,6 +10,7 @@ export function rulesConfig(config: AgentConfig, mode: Mode, ipvs: boolean): Rul
   const tables = tableSettings(config, dataplane);
   return {
     interfacePrefixes: config.InterfacePrefix,
+    interfaceExclude: config.InterfaceExclude,
     maxChainNameLength: MAX_CHAIN_NAME[dataplane],
     markMask: tables.markMask,
     filterAllowAction: tables.filterAllowAction,
@@ -30,7 +31,7 @@ export function rulesConfig(config: AgentConfig, mode: Mode, ipvs: boolean): Rul
     ...(config.WireguardEnabled ? { wireguardPort: config.WireguardListeningPort } : {}),
     ...(config.WireguardEnabledV6 ? { wireguardPortV6: config.WireguardListeningPortV6 } : {}),
     externalNodes: config.ExternalNodesCIDRList,
-    kubeIPVSSupportEnabled: ipvs && dataplane === "iptables",
+    kubeIPVSSupportEnabled: ipvs,
     kubeNodePortRanges: config.KubeNodePortRanges,
     natOutgoingExclusions: config.NATOutgoingExclusions || "IPPoolsOnly",
     ...(config.NATPortRange === undefined ? {} : { natPortRange: config.NATPortRange }),

@@ -59,6 +59,11 @@ export class RenderContext {
   isWorkloadInterface(name: string): boolean {
     return this.config.interfacePrefixes.some((prefix) => name.startsWith(prefix));
   }
+
+  /** One that is the host's own: neither a workload's nor excluded. */
+  isHostInterface(name: string): boolean {
+    return !this.isWorkloadInterface(name) && !this.config.interfaceExclude.some((pattern) => pattern.test(name));
+  }
 }
 
 export const rule = (match: readonly Match[], action: Action, comment?: string): Rule =>

@@ -1,7 +1,7 @@
 /**
  * With kube-proxy in IPVS mode, what is forwarded to a Service passes INPUT and OUTPUT instead of FORWARD, and in OUTPUT the interface by
  * which it came is forgotten. INPUT therefore writes the endpoint's number into the mark, and OUTPUT finds the endpoint's chain by it
- * (felix/rules/static.go, dispatch.go). iptables only.
+ * (felix/rules/static.go, dispatch.go). kube-proxy needs iptables for it, and policy does not: these are rules of either dataplane.
  */
 import {
   always,

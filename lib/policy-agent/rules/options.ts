@@ -16,6 +16,8 @@ export interface ProtoPort {
 export interface RulesConfig {
   /** InterfacePrefix, split at its commas. Interfaces of workloads begin with one of them. */
   readonly interfacePrefixes: readonly string[];
+  /** InterfaceExclude: interfaces whose addresses are not the host's. They are never a host endpoint's either. */
+  readonly interfaceExclude: readonly RegExp[];
   /** Longest name of a chain: {@link MAX_CHAIN_NAME}. */
   readonly maxChainNameLength: number;
   /** IptablesMarkMask or NftablesMarkMask. At least five bits; with `kubeIPVSSupportEnabled` seven. */
@@ -45,7 +47,7 @@ export interface RulesConfig {
   readonly wireguardPortV6?: number;
   /** ExternalNodesCIDRList: hosts that may send tunnelled packets though they are no nodes. */
   readonly externalNodes: readonly string[];
-  /** kube-proxy runs in IPVS mode. iptables only. */
+  /** kube-proxy runs in IPVS mode. */
   readonly kubeIPVSSupportEnabled: boolean;
   readonly kubeNodePortRanges: readonly PortRange[];
   readonly natOutgoingExclusions: "IPPoolsOnly" | "IPPoolsAndHostIPs";
@@ -64,6 +66,7 @@ export interface RulesConfig {
 /** Upstream's built-in defaults. */
 export const RULES_DEFAULTS: RulesConfig = {
   interfacePrefixes: ["cali"],
+  interfaceExclude: [/^kube-ipvs0$/],
   maxChainNameLength: 28,
   markMask: 0xffff0000,
   filterAllowAction: "ACCEPT",

@@ -28,6 +28,7 @@ const entries = ({ v4 }: Bench, name: string, table: "filter" | "mangle" | "raw"
   Object.fromEntries(v4.dispatches(table).get(name)!.entries);
 const chainNames = ({ v4 }: Bench, table: "filter" | "mangle" | "raw") =>
   [...v4.chains(table).keys()].filter((name) => /^cali-(p[io]|pr[io]|g[io]|[tf][wh]|[tf]hfw)-/.test(name)).sort();
+const members = ({ v4 }: Bench, id: string) => [...v4.sets.get(id)!.members].sort();
 const idOf = (name: string): WorkloadId => workload(name).id;
 const keyOf = (name: string) => `k8s/default/${name}/eth0`;
 
@@ -431,8 +432,6 @@ describe("host endpoints", () => {
 });
 
 describe("sets, pools, nodes", () => {
-  const members = ({ v4 }: Bench, id: string) => [...v4.sets.get(id)!.members].sort();
-
   it("of the calculation go to the program of their IP version, as changes", () => {
     const bench = programmed();
     const { programmer, v4, v6 } = bench;
@@ -508,6 +507,29 @@ describe("sets, pools, nodes", () => {
 });
 
 describe("with IPVS", () => {
+  it("addresses of Services, which are on kube-ipvs0, are not the host's: what is for them is forwarded", () => {
+    const bench = programmed({ kubeIPVSSupportEnabled: true });
+    const { programmer } = bench;
+    programmer.onMessage({ type: "host", host: host("service", { interfaceName: "", expectedIPs: ["10.96.0.1"] }) });
+    programmer.onInterface("eth0", { up: true, addresses: ["192.0.2.1"] });
+    programmer.onInterface("kube-ipvs0", { up: false, addresses: ["10.96.0.1", "10.96.0.10"] });
+    programmer.complete();
+    expect(members(bench, "this-host")).toEqual(["192.0.2.1/32"]);
+    expect(programmer.hostEndpoints.get("service")).toEqual([]);
+    programmer.onInterface("kube-ipvs0", undefined);
+    programmer.complete();
+    expect(members(bench, "this-host")).toEqual(["192.0.2.1/32"]);
+  });
+
+  it("InterfaceExclude says which interfaces' addresses are not the host's", () => {
+    const bench = programmed({ interfaceExclude: [/^lb/] });
+    const { programmer } = bench;
+    for (const [name, address] of Object.entries({ lb0: "10.0.0.1", eth0: "192.0.2.1", "kube-ipvs0": "10.96.0.1" }))
+      programmer.onInterface(name, { up: true, addresses: [address] });
+    programmer.complete();
+    expect(members(bench, "this-host")).toEqual(["10.96.0.1/32", "192.0.2.1/32"]);
+  });
+
   it("marks come and go with the endpoints", () => {
     const bench = programmed({ kubeIPVSSupportEnabled: true });
     const { programmer } = bench;

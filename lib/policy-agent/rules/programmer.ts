@@ -154,7 +154,7 @@ class RuleProgrammer implements Programmer {
   }
 
   onInterface(name: string, state: InterfaceState | undefined): void {
-    if (this.#context.isWorkloadInterface(name)) return;
+    if (!this.#context.isHostInterface(name)) return;
     if (this.#hosts.setAddresses(name, state?.addresses)) this.#sets.addressesChanged();
   }
 
