@@ -32,11 +32,24 @@ export const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "lib/policy-agent/nftables": ["lib/policy-agent/rules", "lib/policy-agent/calc", "lib/netlink"],
   "lib/policy-agent/iptables": ["lib/policy-agent/rules", "lib/policy-agent/calc", "lib/netlink"],
   "lib/routes": ["lib/netlink"],
+  // Types only: what BGP shall be on a node.
+  "lib/bgp/model": [],
+  "lib/bgp/control": ["lib/bgp/model"],
+  "lib/bgp/wire": [],
+  "lib/bgp/bfd": [],
+  "lib/bgp/rib": ["lib/bgp/wire"],
+  "lib/bgp/session": ["lib/bgp/wire"],
+  "lib/bgp/policy": ["lib/bgp/wire", "lib/bgp/rib", "lib/bgp/model"],
+  "lib/bgp/kernel": ["lib/netlink"],
+  "lib/bgp/config": ["lib/bgp/model", "lib/api", "lib/selector", "lib/datastore", "lib/kubernetes"],
+  "lib/bgp/bird": ["lib/bgp/model"],
+  "lib/bgp": ["lib/bgp", "lib/datastore", "lib/api", "lib/netlink"],
+  "lib/node": ["lib/datastore", "lib/api", "lib/netlink", "lib/ipam"],
   "lib/explain": ["lib/policy-agent/calc", "lib/api", "lib/selector"],
   "lib/policy-agent": ["lib/policy-agent", "lib/routes", "lib/datastore", "lib/api", "lib/netlink"],
   cmd: ["lib", "cmd"],
   conformance: ["lib", "conformance"],
-  bench: ["lib", "conformance/lab"],
+  bench: ["lib", "conformance/lab", "conformance/bgp"],
   scripts: ["lib", "conformance/lab", "scripts"],
 };
 
@@ -55,7 +68,7 @@ const SIDE_DOORS: Readonly<Record<string, readonly string[]>> = {
   "lib/api": ["crd/index.ts", "kubernetes/index.ts", "kubernetes/namespace.ts", "kubernetes/pod.ts"],
   "lib/kubernetes": ["conversion/index.ts"],
   "lib/netlink": ["netfilter/index.ts"],
-  "lib/sys": ["inotify.ts"],
+  "lib/sys": ["inotify.ts", "tcp.ts"],
   "lib/telemetry": ["daemon.ts"],
 };
 

@@ -1,15 +1,16 @@
 import { type Env, type Io, type Program, processIo, runProgram } from "../../lib/cli/index.ts";
 import { supervise } from "../../lib/node/index.ts";
 import { openLogger, VERSION } from "../../lib/telemetry/index.ts";
+import { BGP_COMMANDS } from "./bgp-commands.ts";
 import { checkHealth } from "./health.ts";
 
 const PROGRAM: Program = {
   name: "calico-node",
   summary: "Calico's agent on a node.",
   description:
-    "Calico's agent on a node: enforces network policy and keeps the routes to workloads. Without a command it runs and\n" +
-    "supervises its processes; it is configured by the environment (FELIX_…), /etc/calico/felix.cfg and FelixConfiguration\n" +
-    "resources, and finds the datastore by DATASTORE_TYPE and the like.",
+    "Calico's agent on a node: enforces network policy, keeps the routes to workloads, and tells other nodes of them by BGP.\n" +
+    "Without a command it runs and supervises its processes; it is configured by the environment (FELIX_…, IP, AS, …),\n" +
+    "/etc/calico/felix.cfg and resources, and finds the datastore by DATASTORE_TYPE and the like.",
   commands: [
     {
       name: "run",
@@ -25,18 +26,65 @@ const PROGRAM: Program = {
       run: async ({ env }) => (await import("./felix.ts")).runFelix(env),
     },
     {
+      name: "bgp",
+      summary: "Only the process for BGP; with a command, ask the one that runs.",
+      description:
+        "Only the process for BGP: sessions with other nodes and routers, and the routes learned from them. With one of the\n" +
+        "commands below, asks the one that runs on this node.",
+      commands: BGP_COMMANDS,
+      run: async ({ env }) => (await import("./bgp.ts")).runBgp(env),
+    },
+    {
+      name: "bird-config",
+      summary: "Write the configuration that BIRD would get on this node, and end.",
+      usage: "--style bird1|bird2 --once --out DIRECTORY",
+      options: {
+        style: {
+          type: "text",
+          value: "bird1|bird2",
+          summary: "Of BIRD 1.6, as upstream's confd writes it, or of BIRD 2.",
+          default: "bird2",
+        },
+        once: { type: "boolean", summary: "Write it and end. There is no other way." },
+        out: { type: "text", value: "DIRECTORY", summary: "Where to; files of these names are replaced." },
+      },
+      run: async ({ args, env, io }) => (await import("./bird-config.ts")).writeBirdConfig(args, env, io),
+    },
+    {
       name: "health",
       summary: "Ask a running agent whether it is alive, or ready; for probes.",
       usage: "[--felix-live] [--felix-ready]",
       options: {
         "felix-live": { type: "boolean", summary: "Whether felix is alive." },
         "felix-ready": { type: "boolean", summary: "Whether felix enforces what the datastore says." },
-        "bird-live": { type: "boolean", hidden: true, summary: "Accepted for probes written for other Calicos." },
-        "bird-ready": { type: "boolean", hidden: true, summary: "Accepted for probes written for other Calicos." },
+        "bgp-live": { type: "boolean", summary: "Whether the process for BGP answers." },
+        "bgp-ready": {
+          type: "boolean",
+          summary: "Whether its sessions are up: all of them at first, one of them later.",
+        },
+        // Upstream's probes, by daemon and so by family.
+        "bird-live": { type: "boolean", hidden: true, summary: "As --bgp-live." },
+        "bird6-live": { type: "boolean", hidden: true, summary: "As --bgp-live." },
+        "bird-ready": { type: "boolean", hidden: true, summary: "As --bgp-ready, of sessions over IPv4." },
+        "bird6-ready": { type: "boolean", hidden: true, summary: "As --bgp-ready, of sessions over IPv6." },
       },
-      examples: [{ comment: "As a readiness probe", line: "health --felix-ready" }],
+      examples: [{ comment: "As a readiness probe", line: "health --felix-ready --bgp-ready" }],
       run: ({ args, env, io }) =>
-        checkHealth({ live: args.flag("felix-live"), ready: args.flag("felix-ready") }, env, io),
+        checkHealth(
+          {
+            felix: [
+              ...(args.flag("felix-live") ? ["liveness" as const] : []),
+              ...(args.flag("felix-ready") ? ["readiness" as const] : []),
+            ],
+            bgpLive: args.flag("bgp-live") || args.flag("bird-live") || args.flag("bird6-live"),
+            bgpReady: [
+              ...(args.flag("bgp-ready") || args.flag("bird-ready") ? [4 as const] : []),
+              ...(args.flag("bgp-ready") || args.flag("bird6-ready") ? [6 as const] : []),
+            ],
+          },
+          env,
+          io,
+        ),
     },
   ],
 };
@@ -47,7 +95,9 @@ const LEGACY: Readonly<Record<string, readonly string[]>> = {
   "-felix-live": ["health", "--felix-live"],
   "-felix-ready": ["health", "--felix-ready"],
   "-bird-live": ["health", "--bird-live"],
+  "-bird6-live": ["health", "--bird6-live"],
   "-bird-ready": ["health", "--bird-ready"],
+  "-bird6-ready": ["health", "--bird6-ready"],
 };
 
 /** The command line; answers the exit status. */
@@ -74,7 +124,7 @@ async function runNode(env: Env): Promise<number> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
   const log = openLogger({ component: "calico-node", level: "info" });
   await supervise({
-    workers: [{ name: "felix", command: [process.execPath, "felix"], argv0: "calico-node" }],
+    workers: ["felix", "bgp"].map((name) => ({ name, command: [process.execPath, name], argv0: "calico-node" })),
     env,
     log,
     signal: stop.signal,

@@ -3,6 +3,7 @@ import { below, IPAM_COMMANDS } from "../calico-ipam/commands/index.ts";
 import { deleteCommand } from "./commands/delete.ts";
 import { explainCommand, probeCommand } from "./commands/explain.ts";
 import { getCommand } from "./commands/get.ts";
+import { nodeCommand } from "./commands/node.ts";
 import { versionCommand } from "./commands/version.ts";
 import { applyCommand, createCommand } from "./commands/write.ts";
 import { GLOBAL_OPTIONS } from "./connect.ts";
@@ -27,6 +28,7 @@ const PROGRAM: Program = {
       summary: "Inspect and manage how addresses are assigned",
       commands: below("ipam", IPAM_COMMANDS),
     },
+    nodeCommand,
     versionCommand,
   ],
 };

@@ -14,8 +14,9 @@
  * `suite.ts` is a second door, for test files: `describeLab` says by name why a suite is skipped where there can be no lab.
  */
 
+export { Daemon } from "./daemon.ts";
 export { type HostNetwork, hostNetwork } from "./host.ts";
-export { createLab, type Lab, type LabOptions } from "./lab.ts";
+export { createLab, type Lab, type LabOptions, type LinkEnd } from "./lab.ts";
 export type { Node } from "./node.ts";
 export { type Attachment, type CniOutcome, type CniVerb, cniArgs, type Pod } from "./pod.ts";
 export { CHECKOUT, DIST, missingBuild, missingForLab, missingTool } from "./prerequisites.ts";

@@ -29,9 +29,18 @@ export interface Lab {
   serve(command: readonly string[], log: string): Subprocess;
   /** Plain routes on every node to the blocks of the others, and none to blocks that are no longer in the list. */
   routeBlocks(blocks: Iterable<{ readonly node: string; readonly cidr: string }>): Promise<void>;
+  /** A cable of its own between two nodes, beside the underlay: an interface on either, with those addresses (`10.0.0.1/31`), up. */
+  link(one: LinkEnd, other: LinkEnd): Promise<void>;
   /** Ends all processes of the lab and removes all that it made. May be called more than once. */
   dispose(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Where a cable ends. */
+export interface LinkEnd {
+  readonly node: Node;
+  readonly interface: string;
+  readonly addresses: readonly string[];
 }
 
 const SHARE = "/mnt/share";
@@ -148,6 +157,22 @@ class NamespaceLab implements Lab {
         return node.run(["sh", "-c", `${flush.join("; ")}; exec ip -batch -`], { stdin: routes.join("") });
       }),
     );
+  }
+
+  async link(one: LinkEnd, other: LinkEnd): Promise<void> {
+    await this.#ip(
+      one.node.pid,
+      `link add ${one.interface} type veth peer name ${other.interface} netns ${other.node.pid}`,
+    );
+    for (const { node, interface: name, addresses } of [one, other]) {
+      await this.#ip(
+        node.pid,
+        [
+          ...addresses.map((cidr) => `address add ${cidr} dev ${name}${cidr.includes(":") ? " nodad" : ""}`),
+          `link set ${name} up`,
+        ].join("\n"),
+      );
+    }
   }
 
   async dispose(): Promise<void> {

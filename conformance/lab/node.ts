@@ -1,6 +1,7 @@
 import { join } from "node:path";
+import { childOf, Daemon } from "./daemon.ts";
 import { Pod } from "./pod.ts";
-import { type ExecOptions, expectSuccess, type Outcome, type Running, start } from "./process.ts";
+import { ENVIRONMENT, type ExecOptions, expectSuccess, type Outcome, type Running, start } from "./process.ts";
 
 /** What a lab knows of a node it has brought up. */
 export interface NodeIdentity {
@@ -38,13 +39,34 @@ export class Node implements NodeIdentity {
   /** Starts a command in all of the node's namespaces, and in its cgroup. `netns` names one of its pods' instead of its own network. */
   start(command: readonly string[], options: ExecOptions = {}, netns?: string): Running {
     const { cwd = "/", ...rest } = options;
+    return start([...this.#enter(cwd, netns), ...command], rest);
+  }
+
+  /** Starts a long-running command of the node, whose output goes to a file there. `name` is the file's and the process' in messages. */
+  async daemon(name: string, command: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Daemon> {
+    const log = this.path(`/tmp/${name}.log`);
+    const child = Bun.spawn([...this.#enter("/"), ...command], {
+      cwd: "/",
+      env: { ...ENVIRONMENT, ...env },
+      stdin: "ignore",
+      stdout: Bun.file(log),
+      stderr: Bun.file(log),
+    });
+    try {
+      return new Daemon(name, await childOf(child), log, child);
+    } catch (error) {
+      throw new Error(`${this.name}: ${command.join(" ")}: ${(error as Error).message}\n${await Bun.file(log).text()}`);
+    }
+  }
+
+  /** What stands in front of a command that is to run in all of the node's namespaces, and in its cgroup. */
+  #enter(cwd: string, netns?: string): readonly string[] {
     const net = netns === undefined ? "--net" : `--net=${this.path(`/run/netns/${netns}`)}`;
     const enter = ["nsenter", `--target=${this.pid}`, "--mount", "--uts", "--ipc", "--pid", "--cgroup", net];
     // nsenter moves a process into the cgroup namespace, and not into the cgroup.
     const join =
       this.cgroup === undefined ? [] : ["sh", "-c", 'echo $$ >"$0" && exec "$@"', `${this.cgroup}/cgroup.procs`];
-    const chdir = cwd === "/" ? ["--wdns=/"] : [`--wdns=${cwd}`];
-    return start([...join, ...enter, ...chdir, "--", ...command], rest);
+    return [...join, ...enter, `--wdns=${cwd}`, "--"];
   }
 
   /** Runs a command to its end in the node, whatever that is. */

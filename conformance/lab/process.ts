@@ -27,7 +27,8 @@ export interface Running {
   readonly outcome: Promise<Outcome>;
 }
 
-const ENVIRONMENT = {
+/** What a command of a lab has for an environment, beside what it is given. */
+export const ENVIRONMENT = {
   PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
   HOME: "/root",
   LANG: "C.UTF-8",

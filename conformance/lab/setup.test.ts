@@ -12,9 +12,9 @@ describeLab("scripts/setup", () => {
     const ready = [
       `mkdir -p ${copy}/node_modules ${copy}/.cache/bin ${copy}/scripts`,
       `cp ${CHECKOUT}/scripts/setup ${CHECKOUT}/scripts/debian-packages.sh ${copy}/scripts/`,
-      `touch ${copy}/package-lock.json ${copy}/node_modules/.package-lock.json ${copy}/.cache/bin/cnitool`,
+      `touch ${copy}/package-lock.json ${copy}/node_modules/.package-lock.json ${copy}/.cache/bin/cnitool ${copy}/.cache/bin/bird1 ${copy}/.cache/bin/bird6`,
       `sed -n 's/^readonly CNITOOL_VERSION=//p' ${copy}/scripts/setup >${copy}/.cache/bin/cnitool.version`,
-      `chmod -R a+rwX ${copy}; chmod 755 ${copy}/.cache/bin/cnitool`,
+      `chmod -R a+rwX ${copy}; chmod 755 ${copy}/.cache/bin/*`,
       // A machine that lacks two of the packages: they are gone in this node only.
       "rm -f /usr/bin/strace /usr/sbin/nft",
     ];

@@ -442,7 +442,7 @@ describe("resources", () => {
       {},
       [
         "apiVersion: is missing; it must be projectcalico.org/v3",
-        "kind: is missing; it must be one of BGPConfiguration, BlockAffinity, ClusterInformation, ClusterNetworkPolicy, EndpointSlice, FelixConfiguration, GlobalNetworkPolicy, GlobalNetworkSet, HostEndpoint, IPAMBlock, IPAMConfiguration, IPAMHandle, IPPool, IPReservation, Namespace, NetworkPolicy, NetworkSet, Node, Pod, Profile, Secret, Service, ServiceAccount, StagedGlobalNetworkPolicy, StagedKubernetesNetworkPolicy, StagedNetworkPolicy, Tier, WorkloadEndpoint",
+        "kind: is missing; it must be one of BGPConfiguration, BGPFilter, BGPPeer, BlockAffinity, CalicoNodeStatus, ClusterInformation, ClusterNetworkPolicy, EndpointSlice, FelixConfiguration, GlobalNetworkPolicy, GlobalNetworkSet, HostEndpoint, IPAMBlock, IPAMConfiguration, IPAMHandle, IPPool, IPReservation, Namespace, NetworkPolicy, NetworkSet, Node, Pod, Profile, Secret, Service, ServiceAccount, StagedGlobalNetworkPolicy, StagedKubernetesNetworkPolicy, StagedNetworkPolicy, Tier, WorkloadEndpoint",
       ],
     ],
     [
@@ -577,6 +577,12 @@ describe("the registry", () => {
           "NAME CLUSTERGUID CLUSTERTYPE CALICOVERSION DATASTOREREADY",
         ],
         BGPConfiguration: ["NAME LOGSEVERITY MESHENABLED ASNUMBER", "NAME LOGSEVERITY MESHENABLED ASNUMBER"],
+        BGPFilter: [
+          "NAME NUMEXPORTV4 NUMIMPORTV4 NUMEXPORTV6 NUMIMPORTV6",
+          "NAME NUMEXPORTV4 NUMIMPORTV4 NUMEXPORTV6 NUMIMPORTV6",
+        ],
+        BGPPeer: ["NAME PEERIP NODE ASN", "NAME PEERIP NODE ASN"],
+        CalicoNodeStatus: ["NAME NODE", "NAME NODE CLASSES"],
         FelixConfiguration: ["NAME", "NAME"],
         GlobalNetworkPolicy: ["NAME TIER", "NAME TIER ORDER SELECTOR"],
         GlobalNetworkSet: ["NAME", "NAME NETS"],
@@ -640,6 +646,11 @@ describe("the registry", () => {
       { logSeverityScreen: "Info", nodeToNodeMeshEnabled: false, asNumber: "0.7" },
       ["x", "Info", "false", "7"],
     ],
+    ["BGPPeer", {}, ["x", "", "(global)", "0"]],
+    ["BGPPeer", { nodeSelector: "all()", peerIP: "10.0.0.1", asNumber: "1.1" }, ["x", "10.0.0.1", "all()", "65537"]],
+    ["BGPPeer", { node: "n", peerSelector: "has(rr)" }, ["x", "", "n", "0"]],
+    ["BGPFilter", { importV6: [{ action: "Accept" }] }, ["x", "0", "0", "0", "1"]],
+    ["CalicoNodeStatus", { node: "n", classes: ["BGP", "Agent"], updatePeriodSeconds: 10 }, ["x", "n", "BGP,Agent"]],
     ["FelixConfiguration", {}, ["x"]],
     [
       "HostEndpoint",

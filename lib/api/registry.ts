@@ -3,7 +3,10 @@
  * imports this; it imports the file of each kind.
  */
 import { BGPConfiguration } from "./bgpconfiguration.ts";
+import { BGPFilter } from "./bgpfilter.ts";
+import { BGPPeer } from "./bgppeer.ts";
 import { BlockAffinity } from "./blockaffinity.ts";
+import { CalicoNodeStatus } from "./caliconodestatus.ts";
 import { ClusterInformation } from "./clusterinformation.ts";
 import { FelixConfiguration } from "./felixconfiguration.ts";
 import { GlobalNetworkPolicy } from "./globalnetworkpolicy.ts";
@@ -33,7 +36,10 @@ export type { ParsedResource } from "./resource.ts";
 /** Every kind of Calico's own, by name. */
 export const KINDS: readonly Kind[] = [
   BGPConfiguration,
+  BGPFilter,
+  BGPPeer,
   BlockAffinity,
+  CalicoNodeStatus,
   ClusterInformation,
   FelixConfiguration,
   GlobalNetworkPolicy,

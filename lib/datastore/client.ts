@@ -26,6 +26,8 @@ export type Index =
   | { readonly node: string; readonly affinityType?: "host" | "virtual" }
   /** Any namespaced kind. */
   | { readonly namespace: string }
+  /** Any namespaced kind: one object, as a role that may list and watch only that name can. */
+  | { readonly namespace: string; readonly name: string }
   /** WorkloadEndpoint: names that begin so, in one namespace; how a plugin finds a pod's endpoint whatever its interface is called. */
   | { readonly namespace: string; readonly namePrefix: string }
   /** IPAMBlock: those that share addresses with a CIDR, whatever their size. Costs what lies near it, not what there is in all. */

@@ -98,6 +98,7 @@ export function rangesOf(kind: Kind, index: Index | undefined): Range[] {
         return [{ key: `${prefix}${segment(kind, "metadata.name", index.node)}` }];
       if (!index || !("namespace" in index) || !kind.namespaced) return [prefixRange(prefix)];
       const namespace = segment(kind, "metadata.namespace", index.namespace);
+      if ("name" in index) return [{ key: `${prefix}${namespace}/${segment(kind, "metadata.name", index.name)}` }];
       return [prefixRange(`${prefix}${namespace}/${"namePrefix" in index ? index.namePrefix : ""}`)];
     }
   }

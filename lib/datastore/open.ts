@@ -1,5 +1,6 @@
+import type { Kubernetes } from "../kubernetes/index.ts";
 import type { Client } from "./client.ts";
-import type { DatastoreConfig, EtcdConfig, SqliteConfig } from "./config.ts";
+import type { DatastoreConfig, EtcdConfig, KubernetesConfig, SqliteConfig } from "./config.ts";
 import { KeyValueClient } from "./key-value-client.ts";
 import type { KeyValueStore } from "./store.ts";
 
@@ -7,6 +8,11 @@ import type { KeyValueStore } from "./store.ts";
 export async function openClient(config: DatastoreConfig): Promise<Client> {
   if (config.type === "kubernetes") return (await import("./kubernetes/open.ts")).openKubernetesClient(config);
   return new KeyValueClient(await openStore(config));
+}
+
+/** The API server that a configuration names, for what is not a resource of Calico's: nodes' addresses, kubeadm's settings. */
+export async function openCluster(config: KubernetesConfig): Promise<Kubernetes> {
+  return (await import("./kubernetes/open.ts")).openCluster(config);
 }
 
 /** The store beneath {@link openClient}, where there is one. */

@@ -18,6 +18,7 @@ export function selects(index: Index | undefined, resource: Resource): boolean {
   }
   if ("namePrefix" in index)
     return resource.metadata.namespace === index.namespace && resource.metadata.name.startsWith(index.namePrefix);
+  if ("name" in index) return resource.metadata.namespace === index.namespace && resource.metadata.name === index.name;
   if ("namespace" in index) return resource.metadata.namespace === index.namespace;
   if (resource.kind === "Node") return resource.metadata.name === index.node;
   if (resource.kind === "IPAMBlock") {

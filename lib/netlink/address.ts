@@ -6,8 +6,15 @@ import { Reader, type Writer } from "./wire.ts";
 const IFA = { ADDRESS: 1, LOCAL: 2, LABEL: 3, FLAGS: 8 } as const;
 const IFADDRMSG = 8;
 
-/** Address flags. NODAD: no duplicate address detection; TENTATIVE: detection is under way, the address does not work yet. */
-export const IFA_F = { NODAD: 0x02, OPTIMISTIC: 0x04, DADFAILED: 0x08, TENTATIVE: 0x40, PERMANENT: 0x80 } as const;
+/** Address flags. SECONDARY: of a network that the interface has another address of, or temporary (IPv6); NODAD: no duplicate address detection; TENTATIVE: detection is under way, the address does not work yet. */
+export const IFA_F = {
+  SECONDARY: 0x01,
+  NODAD: 0x02,
+  OPTIMISTIC: 0x04,
+  DADFAILED: 0x08,
+  TENTATIVE: 0x40,
+  PERMANENT: 0x80,
+} as const;
 
 export interface AddressChange {
   readonly index: number;
@@ -26,6 +33,8 @@ export interface AddressInfo {
   readonly scope: number;
   readonly flags: number;
   readonly label?: string;
+  /** The other end's, on a point-to-point link: the prefix length is of its network. */
+  readonly peer?: Address;
 }
 
 function body(writer: Writer, change: AddressChange): void {
@@ -91,12 +100,16 @@ export function decodeAddress(message: Message): AddressInfo | undefined {
   const bytes = attributes.get(IFA.LOCAL) ?? attributes.get(IFA.ADDRESS);
   if (!bytes || (bytes.length !== 4 && bytes.length !== 16)) return undefined;
   const label = attributes.string(IFA.LABEL);
+  const other = attributes.get(IFA.ADDRESS);
+  const peer = other && other !== bytes && other.length === bytes.length ? addressFromBytes(other) : undefined;
+  const address = addressFromBytes(bytes);
   return {
     index: reader.u32(4),
-    address: addressFromBytes(bytes),
+    address,
     length: reader.u8(1),
     scope: reader.u8(3),
     flags: attributes.u32(IFA.FLAGS) ?? reader.u8(2),
     ...(label !== undefined && { label }),
+    ...(peer && peer.value !== address.value && { peer }),
   };
 }

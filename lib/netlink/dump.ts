@@ -15,20 +15,39 @@ export function collectDump<Item>(
   request: DumpRequest<Item>,
 ): Item[] | undefined {
   const items: Item[] = [];
-  let consistent = true;
-  for (;;) {
-    for (const message of receive()) {
-      if (message.sequence !== sequence) continue;
-      if (message.flags & FLAG.DUMP_INTR) consistent = false;
-      if (message.type === TYPE.DONE || message.type === TYPE.ERROR) {
-        const parse = message.type === TYPE.DONE ? parseDone : parseError;
-        const error = parse(message, request.attempt);
-        if (error?.errno === EINTR) return undefined;
-        if (error) throw error;
-        return consistent ? items : undefined;
-      }
-      const item = request.decode(message);
-      if (item !== undefined) items.push(item);
+  const state: DumpState = { consistent: true, done: false };
+  while (!state.done) for (const item of collectPiece(receive(), sequence, request, state)) items.push(item);
+  return state.consistent ? items : undefined;
+}
+
+/** How far a dump has come. */
+export interface DumpState {
+  /** Nothing changed so far while it ran. */
+  consistent: boolean;
+  done: boolean;
+}
+
+/** What the messages of one datagram have of the dump. Throws the error that the kernel ended the dump with, unless it is the change. */
+export function collectPiece<Item>(
+  messages: readonly Message[],
+  sequence: number,
+  request: DumpRequest<Item>,
+  state: DumpState,
+): Item[] {
+  const items: Item[] = [];
+  for (const message of messages) {
+    if (message.sequence !== sequence) continue;
+    if (message.flags & FLAG.DUMP_INTR) state.consistent = false;
+    if (message.type === TYPE.DONE || message.type === TYPE.ERROR) {
+      const parse = message.type === TYPE.DONE ? parseDone : parseError;
+      const error = parse(message, request.attempt);
+      if (error && error.errno !== EINTR) throw error;
+      if (error) state.consistent = false;
+      state.done = true;
+      return items;
     }
+    const item = request.decode(message);
+    if (item !== undefined) items.push(item);
   }
+  return items;
 }

@@ -1,12 +1,14 @@
 /** Sockets on which the kernel tells everybody of changes: multicast groups of any netlink protocol. */
 import type { NetConnectOpts, Socket } from "node:net";
 import {
+  attachSocketFilter,
   bindNetlinkSocket,
   closeFd,
   inNamespace,
   joinNetlinkGroup,
   type Namespace,
   openNetlinkSocket,
+  type SocketFilter,
   SysError,
   setSocketOption,
 } from "../sys/index.ts";
@@ -27,6 +29,8 @@ export interface ListenerOptions {
   readonly namespace?: Namespace;
   /** Bytes that the kernel may queue; 4 MiB when absent. */
   readonly receiveBuffer?: number;
+  /** What the socket of this port id caused is left out by the kernel. */
+  readonly exceptPort?: number;
 }
 
 /** Something that calls back until it is closed. */
@@ -65,7 +69,7 @@ export class Listener implements Monitor {
   }
 
   #open(): number {
-    const { protocol, groups, namespace, receiveBuffer = RECEIVE_BUFFER } = this.#options;
+    const { protocol, groups, namespace, receiveBuffer = RECEIVE_BUFFER, exceptPort } = this.#options;
     const make = (): number => openNetlinkSocket(protocol, { nonBlocking: true });
     const fd = namespace ? inNamespace(namespace, make) : make();
     try {
@@ -75,6 +79,7 @@ export class Listener implements Monitor {
         if (!(error instanceof SysError && error.code === "EPERM")) throw error;
         setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBuffer, "enlarge a netlink receive buffer");
       }
+      if (exceptPort) attachSocketFilter(fd, notFrom(exceptPort), "leave out what is known already");
       bindNetlinkSocket(fd); // the kernel leaves sockets without a port id out of what it tells everybody
       for (const group of groups) joinNetlinkGroup(fd, group);
       return fd;
@@ -107,4 +112,16 @@ export class Listener implements Monitor {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Takes a datagram unless the port id in its header is this one. Filters load words in network order, and netlink has them in the machine's. */
+function notFrom(port: number): SocketFilter {
+  const swapped = new DataView(new ArrayBuffer(4));
+  swapped.setUint32(0, port, true);
+  return [
+    { code: 0x20, k: 12 }, // load the word at 12, nlmsg_pid
+    { code: 0x15, jumpTrue: 0, jumpFalse: 1, k: swapped.getUint32(0, false) },
+    { code: 0x06, k: 0 }, // drop
+    { code: 0x06, k: 0xffffffff }, // take all of it
+  ];
 }

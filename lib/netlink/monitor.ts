@@ -2,7 +2,7 @@ import type { Namespace } from "../sys/index.ts";
 import { type AddressInfo, decodeAddress } from "./address.ts";
 import { decodeLink, type LinkInfo } from "./link.ts";
 import { Listener, type Monitor } from "./listener.ts";
-import { type Message, parseMessages, TYPE } from "./message.ts";
+import { FLAG, type Message, parseMessages, TYPE } from "./message.ts";
 import { decodeNeighbour, type NeighbourInfo } from "./neighbour.ts";
 import { decodeRoute, type RouteInfo } from "./route.ts";
 import { decodeRule, type RuleInfo } from "./rule.ts";
@@ -22,7 +22,13 @@ const GROUPS = {
 export type Change =
   | { readonly kind: "link"; readonly event: "new" | "deleted"; readonly link: LinkInfo }
   | { readonly kind: "address"; readonly event: "new" | "deleted"; readonly address: AddressInfo }
-  | { readonly kind: "route"; readonly event: "new" | "deleted"; readonly route: RouteInfo }
+  | {
+      readonly kind: "route";
+      readonly event: "new" | "deleted";
+      readonly route: RouteInfo;
+      /** It took the place of another of that destination and metric. */
+      readonly replaces?: boolean;
+    }
   | { readonly kind: "neighbour"; readonly event: "new" | "deleted"; readonly neighbour: NeighbourInfo }
   | { readonly kind: "rule"; readonly event: "new" | "deleted"; readonly rule: RuleInfo }
   /** Changes may have been missed, because they came faster than they were read: list again, then go on with what follows. */
@@ -36,6 +42,8 @@ export interface MonitorOptions {
   readonly namespace?: Namespace;
   /** Bytes that the kernel may queue; 4 MiB when absent. */
   readonly receiveBuffer?: number;
+  /** {@link Netlink.port} of a socket whose own doings are not reported: who programs many routes need not hear of each again. */
+  readonly exceptPort?: number;
 }
 
 /**
@@ -43,7 +51,7 @@ export interface MonitorOptions {
  * afterwards misses nothing. Changes arrive in the kernel's order, each about 0.2 ms after it happened.
  */
 export function openMonitor(options: MonitorOptions): Monitor {
-  const { watch, onChange, onError, namespace, receiveBuffer } = options;
+  const { watch, onChange, onError, namespace, receiveBuffer, exceptPort } = options;
   const listener = new Listener({
     protocol: NETLINK_ROUTE,
     groups: watch.flatMap((name) => GROUPS[name]),
@@ -54,6 +62,7 @@ export function openMonitor(options: MonitorOptions): Monitor {
     onError,
     ...(namespace && { namespace }),
     ...(receiveBuffer !== undefined && { receiveBuffer }),
+    ...(exceptPort !== undefined && { exceptPort }),
   });
   return listener;
 }
@@ -83,7 +92,10 @@ export function decodeChange(message: Message): Change | undefined {
     case TYPE.NEWROUTE:
     case TYPE.DELROUTE: {
       const route = decodeRoute(message);
-      return route && { kind: "route", event: message.type === TYPE.NEWROUTE ? "new" : "deleted", route };
+      if (!route) return undefined;
+      if (message.type === TYPE.DELROUTE) return { kind: "route", event: "deleted", route };
+      const replaces = (message.flags & FLAG.REPLACE) !== 0;
+      return { kind: "route", event: "new", route, ...(replaces && { replaces }) };
     }
     case TYPE.NEWNEIGH:
     case TYPE.DELNEIGH: {

@@ -302,6 +302,51 @@ describeAsRoot("netlink in a namespace", () => {
     expect(netlink.request(linkGet({ index })).name).toBe("a");
   });
 
+  it("reads a table piece by piece, as a whole", () => {
+    const many = Array.from({ length: 2000 }, (_, i) =>
+      routeAdd({ destination: parseCidr(`10.${10 + (i >> 8)}.${i & 255}.0/24`), type: "blackhole" }),
+    );
+    netlink.execute(many);
+    const pieces = netlink.pieces(routes({ version: 4, table: 254, type: "blackhole" }));
+    const found: string[] = [];
+    let count = 0;
+    for (let piece = pieces.next(); ; piece = pieces.next()) {
+      if (piece.done) {
+        expect(piece.value).toBe(true);
+        break;
+      }
+      count++;
+      for (const { destination } of piece.value) found.push(formatCidr(destination));
+    }
+    expect(count).toBeGreaterThan(2);
+    expect(new Set(found).size).toBe(2000);
+    expect(netlink.dump(routes({ version: 4, table: 254, type: "blackhole" }))).toHaveLength(2000);
+  });
+
+  it("tells the other end of a point-to-point link, and which of several next hops is dead", () => {
+    space.exec("ip", "addr", "add", "10.8.0.1", "peer", "10.8.0.2/32", "dev", "a");
+    space.exec("ip", "addr", "add", "10.7.0.1/24", "dev", "b");
+    const [address] = netlink.dump(addresses({ index, version: 4 }));
+    expect([formatAddress(address!.address), formatAddress(address!.peer!)]).toEqual(["10.8.0.1", "10.8.0.2"]);
+    space.exec(
+      "ip",
+      "route",
+      "add",
+      "10.9.0.0/24",
+      "nexthop",
+      "via",
+      "10.8.0.2",
+      "dev",
+      "a",
+      "nexthop",
+      "via",
+      "10.7.0.2",
+    );
+    space.exec("ip", "link", "set", "dev", "b", "down");
+    const route = netlink.dump(routes({ version: 4 })).find((each) => formatCidr(each.destination) === "10.9.0.0/24");
+    expect(route?.nextHops?.map(({ dead }) => dead ?? false)).toEqual([false, true]);
+  });
+
   it("manages neighbours and proxies", () => {
     const address = parseAddress("10.1.2.1");
     netlink.execute([
@@ -420,6 +465,36 @@ describeAsRoot("a monitor", () => {
     await until(() =>
       changes.some((change) => change.kind === "route" && formatCidr(change.route.destination) === "10.200.0.0/24"),
     );
+  });
+
+  it("leaves out what one socket does, tells of what others do, and whether it took another's place", async () => {
+    using own = openNetlink(space.namespace);
+    expect(own.port).toBe(0);
+    own.dump(links());
+    expect(own.port).not.toBe(0);
+    const told: string[] = [];
+    monitor = openMonitor({
+      watch: ["routes"],
+      namespace: space.namespace,
+      exceptPort: own.port,
+      onError: (error) => {
+        throw error;
+      },
+      onChange: (change) => {
+        if (change.kind !== "route") return;
+        told.push(`${change.event}${change.replaces ? " instead" : ""} ${formatCidr(change.route.destination)}`);
+      },
+    });
+    own.execute([
+      routeAdd({ destination: parseCidr("10.1.0.0/24"), type: "blackhole" }),
+      routeAdd({ destination: parseCidr("fd01::/64"), type: "blackhole" }),
+    ]);
+    space.exec("ip", "route", "add", "blackhole", "10.2.0.0/24");
+    space.exec("ip", "route", "replace", "unreachable", "10.1.0.0/24");
+    own.request(routeDelete({ destination: parseCidr("10.1.0.0/24"), type: "unspec" }));
+    space.exec("ip", "-6", "route", "del", "blackhole", "fd01::/64");
+    await until(() => told.length >= 3);
+    expect(told).toEqual(["new 10.2.0.0/24", "new instead 10.1.0.0/24", "deleted fd01::/64"]);
   });
 
   it("says nothing more once it is closed", async () => {

@@ -23,6 +23,7 @@ const RTA = {
   VIA: 18,
 } as const;
 const RTAX_MTU = 2;
+const RTNH_F_DEAD = 1;
 const RTNH_F_ONLINK = 4;
 const RTM_F_CLONED = 0x200;
 const RTMSG = 12;
@@ -65,6 +66,8 @@ export interface NextHop {
   readonly onlink?: boolean;
   /** 1 to 256, for multipath routes; 1 when absent. */
   readonly weight?: number;
+  /** Of a route with several, as the kernel describes it: this one's link is down. Not for requests. */
+  readonly dead?: boolean;
 }
 
 /** A route to add or delete. One next hop is given by `gateway` and `index`, several by `nextHops`. */
@@ -301,7 +304,9 @@ function decodeHops(bytes: Uint8Array): NextHop[] {
     const length = reader.u16(at);
     const attributes = Attributes.parse(reader.slice(at + RTNEXTHOP, at + Math.max(length, RTNEXTHOP)));
     const weight = reader.u8(at + 3) + 1;
-    hops.push({ ...decodeHop(attributes, reader.u8(at + 2)), index: reader.i32(at + 4), weight });
+    const flags = reader.u8(at + 2);
+    const dead = (flags & RTNH_F_DEAD) !== 0;
+    hops.push({ ...decodeHop(attributes, flags), index: reader.i32(at + 4), weight, ...(dead && { dead }) });
     at += Math.max(RTNEXTHOP, (length + 3) & ~3);
   }
   return hops;

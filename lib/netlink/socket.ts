@@ -10,7 +10,7 @@ import {
   send,
   setSocketOption,
 } from "../sys/index.ts";
-import { collectDump } from "./dump.ts";
+import { collectDump, collectPiece, type DumpState } from "./dump.ts";
 import { NetlinkError, NetlinkParseError } from "./error.ts";
 import {
   type DumpRequest,
@@ -61,6 +61,13 @@ export interface Netlink extends Disposable {
   execute(requests: readonly Request<unknown>[]): void;
   /** A table, complete and of one moment. Throws {@link NetlinkError} with code EINTR when it keeps changing. */
   dump<Item>(request: DumpRequest<Item>): Item[];
+  /**
+   * A large table datagram by datagram, so that other work gets its turn between them; false at the end when it changed meanwhile. Nothing
+   * else may be asked of this socket before the end.
+   */
+  pieces<Item>(request: DumpRequest<Item>): Generator<Item[], boolean>;
+  /** The kernel's name for the socket, which the notifications of what it caused carry; 0 before the first answer. */
+  readonly port: number;
   close(): void;
 }
 
@@ -77,7 +84,12 @@ export class KernelSocket implements Netlink {
   protected sequence = 0;
   #strict = false;
   #closed = false;
+  #port = 0;
   #buffer: Uint8Array<ArrayBuffer> | undefined;
+
+  get port(): number {
+    return this.#port;
+  }
 
   constructor(fd: number) {
     this.fd = fd;
@@ -143,6 +155,23 @@ export class KernelSocket implements Netlink {
   }
 
   dump<Item>(request: DumpRequest<Item>): Item[] {
+    this.#filterDumps();
+    for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
+      const items = this.#dumpOnce(request);
+      if (items) return items;
+    }
+    throw new NetlinkError(EINTR, request.attempt(), `changed during each of ${DUMP_ATTEMPTS} attempts`);
+  }
+
+  *pieces<Item>(request: DumpRequest<Item>): Generator<Item[], boolean> {
+    this.#filterDumps();
+    const sequence = this.#ask(request);
+    const state: DumpState = { consistent: true, done: false };
+    while (!state.done) yield collectPiece(this.receive(request.attempt), sequence, request, state);
+    return state.consistent;
+  }
+
+  #filterDumps(): void {
     if (!this.#strict) {
       // Kernels before 4.20 lack it, and then send more than was asked: `decode` filters.
       try {
@@ -152,19 +181,18 @@ export class KernelSocket implements Netlink {
       }
       this.#strict = true;
     }
-    for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
-      const items = this.#dumpOnce(request);
-      if (items) return items;
-    }
-    throw new NetlinkError(EINTR, request.attempt(), `changed during each of ${DUMP_ATTEMPTS} attempts`);
+  }
+
+  #ask<Item>(request: DumpRequest<Item>): number {
+    const writer = new Writer(64);
+    encodeMessage(writer, request.type, FLAG.REQUEST | FLAG.DUMP, ++this.sequence, request.body);
+    send(this.fd, writer.finish(), request.attempt);
+    return this.sequence;
   }
 
   /** Undefined when the table changed meanwhile. */
   #dumpOnce<Item>(request: DumpRequest<Item>): Item[] | undefined {
-    const writer = new Writer(64);
-    encodeMessage(writer, request.type, FLAG.REQUEST | FLAG.DUMP, ++this.sequence, request.body);
-    send(this.fd, writer.finish(), request.attempt);
-    return collectDump(() => this.receive(request.attempt), this.sequence, request);
+    return collectDump(() => this.receive(request.attempt), this.#ask(request), request);
   }
 
   /** The messages of the next datagram; they are views of a buffer that the next call overwrites. */
@@ -175,7 +203,9 @@ export class KernelSocket implements Netlink {
     if (received.length > received.bytes.length) {
       throw new NetlinkParseError(`${attempt()}: an answer of ${received.length} bytes does not fit ${RECEIVE_BUFFER}`);
     }
-    return parseMessages(received.bytes);
+    const messages = parseMessages(received.bytes);
+    this.#port = messages[0]?.port ?? this.#port; // what answers carries the asker's own
+    return messages;
   }
 
   close(): void {

@@ -20,6 +20,7 @@ export {
   writeAll,
   writeSysctl,
 } from "./files.ts";
+export { attachSocketFilter, type SocketFilter } from "./filter.ts";
 export { closeFd } from "./libc.ts";
 export { type FileLock, type LockOptions, lockFile, lockFileSync } from "./lock.ts";
 export { allocate, cString } from "./memory.ts";
@@ -36,3 +37,12 @@ export {
   setSocketOption,
   waitReadable,
 } from "./socket.ts";
+export {
+  adoptUdp,
+  drainUdp,
+  openUdpSocket,
+  sendUdp,
+  type UdpOptions,
+  type UdpReceiver,
+  udpAddress,
+} from "./udp.ts";

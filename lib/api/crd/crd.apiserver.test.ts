@@ -128,6 +128,8 @@ describe.skipIf(missing)(`definitions on an API server${missing ? ` (skipped: ${
   const host = (spec: Json) => ["HostEndpoint", spec] as const;
   const felix = (spec: Json) => ["FelixConfiguration", spec] as const;
   const bgp = (spec: Json) => ["BGPConfiguration", spec, { name: "default" }] as const;
+  const peer = (spec: Json) => ["BGPPeer", spec] as const;
+  const filter = (rule: Json) => ["BGPFilter", { exportV4: [{ action: "Accept", ...rule }] }] as const;
   const tier = (name: string, order: number, defaultAction: string) =>
     ["Tier", { order, defaultAction }, { name }] as const;
   const REFUSED: readonly (readonly [string, readonly [string, Json, Partial<ObjectMeta>?]])[] = [
@@ -286,6 +288,48 @@ describe.skipIf(missing)(`definitions on an API server${missing ? ` (skipped: ${
     ],
     ["spec.logSeverityScreen: Invalid value", bgp({ logSeverityScreen: "Verbose" })],
     ["spec.listenPort: Invalid value", bgp({ listenPort: 0 })],
+    ["nodeSelector cannot be there together with node", peer({ node: "n1", nodeSelector: "all()" })],
+    ["peerSelector cannot be there together with peerIP", peer({ peerIP: "10.0.0.1", peerSelector: "all()" })],
+    ["asNumber must be absent together with peerSelector", peer({ peerSelector: "all()", asNumber: 1 })],
+    [
+      "peerIP cannot be there together with localWorkloadSelector",
+      peer({ localWorkloadSelector: "all()", asNumber: 1, peerIP: "10.0.0.1" }),
+    ],
+    [
+      "peerSelector cannot be there together with localWorkloadSelector",
+      peer({ localWorkloadSelector: "all()", asNumber: 1, peerSelector: "all()" }),
+    ],
+    [
+      "asNumber is missing; with localWorkloadSelector it must be the workload's AS number",
+      peer({ localWorkloadSelector: "all()" }),
+    ],
+    ["reachableBy must be absent without peerIP, whose gateway it is", peer({ reachableBy: "10.0.0.1" })],
+    [
+      "keepOriginalNextHop cannot be there together with nextHopMode, which replaces it",
+      peer({ peerIP: "10.0.0.1", keepOriginalNextHop: true, nextHopMode: "Self" }),
+    ],
+    ["spec.ttlSecurity: Invalid value", peer({ ttlSecurity: 256 })],
+    ['spec.reversePeering: Unsupported value: "No"', peer({ reversePeering: "No" })],
+    ["cidr and matchOperator must both be there, or neither", filter({ cidr: "10.0.0.0/8" })],
+    ["prefixLength must be absent without cidr", filter({ prefixLength: { min: 8 } })],
+    [
+      "operations must be absent unless action is Accept",
+      filter({ action: "Reject", operations: [{ setPriority: { value: 1 } }] }),
+    ],
+    ["spec.exportV4[0].action: Required value", ["BGPFilter", { exportV4: [{}] }]],
+    ["spec.exportV4[0].communities.values[0]: Invalid value", filter({ communities: { values: ["65536:1"] } })],
+    ["spec.exportV4[0].communities.values: Too many", filter({ communities: { values: ["1:1", "1:2"] } })],
+    [
+      "spec.exportV4[0].operations[0]: Too many",
+      filter({
+        operations: [{ setPriority: { value: 1 }, addCommunity: { value: "1:1" } }],
+      }),
+    ],
+    ["spec.exportV4[0].operations[0] in body should have at least 1 properties", filter({ operations: [{}] })],
+    [
+      'spec.classes[0]: Unsupported value: "All"',
+      ["CalicoNodeStatus", { node: "n1", classes: ["All"], updatePeriodSeconds: 1 }],
+    ],
     ["spec.ipv6NormalRoutePriority: Invalid value", bgp({ ipv6NormalRoutePriority: 2147483647 })],
     ['spec.bindMode: Unsupported value: "All"', bgp({ bindMode: "All" })],
     ['spec.programClusterRoutes: Unsupported value: "On"', bgp({ programClusterRoutes: "On" })],
@@ -431,6 +475,41 @@ describe.skipIf(missing)(`definitions on an API server${missing ? ` (skipped: ${
       }),
     ],
     ["BGPConfiguration", { listenPort: 178, logSeverityScreen: "" }, { name: "node.n1" }],
+    [...peer({})],
+    [...peer({ node: "", nodeSelector: "all()", peerIP: "", peerSelector: "has(rr)", asNumber: 0 })],
+    [
+      ...peer({
+        peerIP: "[fd00::1]:1790",
+        asNumber: 4294967295,
+        localASNumber: 65001,
+        nextHopMode: "Keep",
+        password: { secretKeyRef: { name: "a", key: "b" } },
+        sourceAddress: "None",
+        maxRestartTime: "2m",
+        keepaliveTime: "",
+        numAllowedLocalASNumbers: 1,
+        ttlSecurity: 1,
+        reachableBy: "fd01::1",
+        filters: ["a"],
+        reversePeering: "Auto",
+        failureDetectionMode: "BFDIfDirectlyConnected",
+      }),
+    ],
+    [
+      ...filter({
+        cidr: "10.0.0.0/8",
+        matchOperator: "In",
+        prefixLength: { min: 8 },
+        interface: "*.calico",
+        source: "RemotePeers",
+        peerType: "iBGP",
+        communities: { values: ["65535:0"] },
+        asPathPrefix: [4294967295],
+        priority: 1,
+        operations: [{ addCommunity: { value: "1:2:4294967295" } }, { prependASPath: { prefix: [1] } }],
+      }),
+    ],
+    ["CalicoNodeStatus", { node: "n1", classes: ["BGP", "Routes"], updatePeriodSeconds: 0 }],
     ["StagedNetworkPolicy", { stagedAction: "Delete", tier: "mine" }],
     ["StagedGlobalNetworkPolicy", { stagedAction: "Learn", ingress: [{ action: "Allow" }] }],
     ["StagedKubernetesNetworkPolicy", {}],

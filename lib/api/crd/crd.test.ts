@@ -34,7 +34,10 @@ test("names are upstream's", () => {
     });
   expect(names("v3")).toEqual([
     "bgpconfigurations.projectcalico.org BGPConfiguration Cluster bgpconfig bgpconfigs",
+    "bgpfilters.projectcalico.org BGPFilter Cluster",
+    "bgppeers.projectcalico.org BGPPeer Cluster",
     "blockaffinities.projectcalico.org BlockAffinity Cluster affinity affinities",
+    "caliconodestatuses.projectcalico.org CalicoNodeStatus Cluster",
     "clusterinformations.projectcalico.org ClusterInformation Cluster clusterinfo clusterinfos",
     "felixconfigurations.projectcalico.org FelixConfiguration Cluster felixconfig felixconfigs",
     "globalnetworkpolicies.projectcalico.org GlobalNetworkPolicy Cluster gnp cgnp",
@@ -54,7 +57,10 @@ test("names are upstream's", () => {
   ]);
   expect(names("v1")).toEqual([
     "bgpconfigurations.crd.projectcalico.org BGPConfiguration Cluster",
+    "bgpfilters.crd.projectcalico.org BGPFilter Cluster",
+    "bgppeers.crd.projectcalico.org BGPPeer Cluster",
     "blockaffinities.crd.projectcalico.org BlockAffinity Cluster",
+    "caliconodestatuses.crd.projectcalico.org CalicoNodeStatus Cluster",
     "clusterinformations.crd.projectcalico.org ClusterInformation Cluster",
     "felixconfigurations.crd.projectcalico.org FelixConfiguration Cluster",
     "globalnetworkpolicies.crd.projectcalico.org GlobalNetworkPolicy Cluster",
@@ -87,9 +93,11 @@ test("people look at the group v3: columns, selectable fields; both have the sta
         return parts.length === 0 ? [] : [[spec.names.plural, parts.join(" ")]];
       }),
     );
-  expect(shown("v1")).toEqual({ ippools: "status", tiers: "status" });
+  expect(shown("v1")).toEqual({ caliconodestatuses: "status", ippools: "status", tiers: "status" });
   expect(shown("v3")).toEqual({
+    bgppeers: "Node Selector Node Local ASN Peer Selector Peer IP Peer ASN",
     blockaffinities: "CIDR Node Type",
+    caliconodestatuses: "Node Classes status",
     clusterinformations: "Version Ready Types",
     globalnetworkpolicies: "Tier Order Age .spec.tier",
     globalnetworksets: "Age",
@@ -118,6 +126,9 @@ test("what the API server asks for and fills in", () => {
     );
   const both = {
     bgpconfigurations: 'serviceLoadBalancerAggregation="Enabled"',
+    bgpfilters: "",
+    bgppeers: "",
+    caliconodestatuses: "",
     clusterinformations: "",
     felixconfigurations: "",
     globalnetworkpolicies: 'tier="default"',

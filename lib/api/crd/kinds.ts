@@ -1,5 +1,8 @@
 import { BGPConfiguration } from "../bgpconfiguration.ts";
+import { BGP_FILTER_DIRECTIONS, BGPFilter } from "../bgpfilter.ts";
+import { BGPPeer } from "../bgppeer.ts";
 import { BlockAffinity } from "../blockaffinity.ts";
+import { CalicoNodeStatus } from "../caliconodestatus.ts";
 import { ClusterInformation } from "../clusterinformation.ts";
 import { FelixConfiguration } from "../felixconfiguration.ts";
 import { GlobalNetworkPolicy } from "../globalnetworkpolicy.ts";
@@ -21,6 +24,8 @@ import { Tier } from "../tier.ts";
 import type { Definition, PrinterColumn } from "./definition.ts";
 import type { JsonSchema } from "./openapi.ts";
 import {
+  BGP_FILTER_RULES,
+  BGP_PEER_RULES,
   BGP_RULES,
   FELIX_RULES,
   GLOBAL_POLICY_RULES,
@@ -96,6 +101,27 @@ export const DEFINITIONS: readonly Definition[] = [
     rules: BGP_RULES,
   },
   {
+    kind: plain(BGPFilter),
+    adjust: Object.fromEntries(BGP_FILTER_DIRECTIONS.flatMap((direction) => filterRule(`spec.${direction}[]`))),
+    rules: BGP_FILTER_RULES,
+  },
+  {
+    kind: plain(BGPPeer),
+    columns: [
+      column("Node Selector", ".spec.nodeSelector", "string", "The nodes that have the peering"),
+      column("Node", ".spec.node", "string", "The one node that has it"),
+      column("Local ASN", ".spec.localASNumber", "string", "The AS number that nodes go by in it"),
+      column("Peer Selector", ".spec.peerSelector", "string", "The nodes to peer with"),
+      column("Peer IP", ".spec.peerIP", "string", "The peer's address"),
+      column("Peer ASN", ".spec.asNumber", "string", "The peer's AS number"),
+    ],
+    adjust: {
+      "spec.maxRestartTime": dropPatternInV1,
+      "spec.keepaliveTime": dropPatternInV1,
+    },
+    rules: BGP_PEER_RULES,
+  },
+  {
     kind: plain(BlockAffinity),
     shortNames: ["affinity", "affinities"],
     columns: [
@@ -116,6 +142,19 @@ export const DEFINITIONS: readonly Definition[] = [
       // Older Calicos took it for a text.
       "spec.deleted": (deleted, group) => {
         if (group === "v1") deleted.type = "string";
+      },
+    },
+  },
+  {
+    kind: plain(CalicoNodeStatus),
+    columns: [
+      column("Node", ".spec.node", "string", "The node that it is about"),
+      column("Classes", ".spec.classes", "string", "What is reported"),
+    ],
+    adjust: {
+      // Upstream's asks for none of them; its validator does, as ours.
+      spec: (spec) => {
+        delete spec.required;
       },
     },
   },
@@ -284,6 +323,28 @@ export const DEFINITIONS: readonly Definition[] = [
     rules: TIER_RULES,
   },
 ];
+
+function atLeastOne(list: JsonSchema): void {
+  list.minItems = 1;
+}
+
+/** The changes to a filter's rule at a path. */
+function filterRule(path: string): [string, NonNullable<Definition["adjust"]>[string]][] {
+  return [
+    [`${path}.cidr`, isCidr],
+    [`${path}.interface`, dropPatternInV1],
+    [`${path}.communities.values`, atLeastOne],
+    [`${path}.operations`, atLeastOne],
+    [`${path}.operations[].prependASPath.prefix`, atLeastOne],
+    [
+      `${path}.operations[]`,
+      (operation) => {
+        operation.minProperties = 1;
+        operation.maxProperties = 1;
+      },
+    ],
+  ];
+}
 
 /** Upstream's has none in either group; in v1 its clients check. */
 function dropPatternInV1(schema: JsonSchema, group: string): void {

@@ -14,6 +14,8 @@ export interface JsonSchema {
   maxLength?: number;
   minItems?: number;
   maxItems?: number;
+  minProperties?: number;
+  maxProperties?: number;
   pattern?: string;
   items?: JsonSchema;
   properties?: Record<string, JsonSchema>;

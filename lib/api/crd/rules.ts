@@ -1,11 +1,12 @@
 /**
- * The rules across fields of IP pools, tiers, policies, host endpoints, BGP and the agent's configuration, in CEL. They say what the
+ * The rules across fields of IP pools, tiers, policies, host endpoints, BGP, its peers and filters, and the agent's configuration, in CEL. They say what the
  * `check` of these kinds says, as far as upstream's definitions say it; CEL knows no selectors, and a policy may hold too many
  * addresses to look at each. crd.apiserver.test.ts holds the two against each other on a real API server.
  *
  * The API server refuses a definition whose rules could cost too much. What bounds the estimate are the limits of lists
  * and texts in the schemas, so a list that rules look into needs a `maxItems`, and a text a `maxLength`.
  */
+import { BGP_FILTER_DIRECTIONS } from "../bgpfilter.ts";
 import { BUILT_IN } from "../tier.ts";
 import type { Validation } from "./openapi.ts";
 
@@ -257,3 +258,51 @@ export const BGP_RULES: Rules = {
     ),
   ],
 };
+
+/** That two fields are not both filled. */
+const notBoth = (field: string, other: string): Validation =>
+  forbidden(
+    `!(${filled(`self.${field}`)}) || !(${filled(`self.${other}`)})`,
+    `${field} cannot be there together with ${other}`,
+  );
+
+export const BGP_PEER_RULES: Rules = {
+  spec: [
+    notBoth("nodeSelector", "node"),
+    notBoth("peerSelector", "peerIP"),
+    forbidden(
+      implies(filled("self.peerSelector"), "(!has(self.asNumber) || self.asNumber == 0)"),
+      "asNumber must be absent together with peerSelector",
+    ),
+    notBoth("peerIP", "localWorkloadSelector"),
+    notBoth("peerSelector", "localWorkloadSelector"),
+    invalid(
+      implies(filled("self.localWorkloadSelector"), "(has(self.asNumber) && self.asNumber != 0)"),
+      "asNumber is missing; with localWorkloadSelector it must be the workload's AS number",
+    ),
+    forbidden(
+      implies(filled("self.reachableBy"), `(${filled("self.peerIP")})`),
+      "reachableBy must be absent without peerIP, whose gateway it is",
+    ),
+    forbidden(
+      implies(on("self.keepOriginalNextHop"), "!has(self.nextHopMode)"),
+      "keepOriginalNextHop cannot be there together with nextHopMode, which replaces it",
+    ),
+  ],
+};
+
+const FILTER_RULE: readonly Validation[] = [
+  invalid(
+    `(${filled("self.cidr")}) == (${filled("self.matchOperator")})`,
+    "cidr and matchOperator must both be there, or neither",
+  ),
+  invalid(implies("has(self.prefixLength)", `(${filled("self.cidr")})`), "prefixLength must be absent without cidr"),
+  invalid(
+    implies(filled("self.operations"), "self.action == 'Accept'"),
+    "operations must be absent unless action is Accept",
+  ),
+];
+
+export const BGP_FILTER_RULES: Rules = Object.fromEntries(
+  BGP_FILTER_DIRECTIONS.map((direction) => [`spec.${direction}[]`, FILTER_RULE]),
+);

@@ -454,6 +454,8 @@ describe.skipIf(missing)(`the Client of an API server${missing ? ` (skipped: ${m
     expect(made).toMatchObject({ apiVersion: "v1", kind: "Secret", data: { a: "Yg==" } });
     expect(await admin.get(Secret, { name: "s", namespace: "prod" })).toEqual(made);
     expect((await admin.list(Secret, { namespace: "prod" })).items).toEqual([made]);
+    expect((await admin.list(Secret, { namespace: "prod", name: "s" })).items).toEqual([made]);
+    expect((await admin.list(Secret, { namespace: "prod", name: "t" })).items).toEqual([]);
     expect(await admin.delete(Secret, { name: "s", namespace: "prod" })).toEqual(made);
   });
 

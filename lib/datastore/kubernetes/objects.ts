@@ -46,11 +46,14 @@ export class ObjectStore implements KindStore {
   sources(index: Index | undefined): readonly Source[] {
     const { collection } = this.#map;
     const inNamespace = index && "namespace" in index && this.kind.namespaced;
+    const path = inNamespace ? { ...collection, namespace: index.namespace } : collection;
+    if (inNamespace && "name" in index)
+      return [{ ...this.source(path, undefined), query: { fieldSelector: `metadata.name=${index.name}` } }];
     const selector =
       this.kind.kind === "BlockAffinity" && index && "node" in index
         ? affinitySelector(index.node, index.affinityType)
         : undefined;
-    return [this.source(inNamespace ? { ...collection, namespace: index.namespace } : collection, selector)];
+    return [this.source(path, selector)];
   }
 
   source(path: ResourcePath, labelSelector: string | undefined): Source {

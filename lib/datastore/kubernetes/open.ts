@@ -2,6 +2,7 @@ import {
   type ClusterConfig,
   inClusterConfig,
   isInCluster,
+  type Kubernetes,
   loadKubeconfig,
   openKubernetes,
 } from "../../kubernetes/index.ts";
@@ -21,13 +22,21 @@ export function openKubernetesClient(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<Client> {
   return translated(async () => {
-    const kubernetes = openKubernetes(await clusterOf(config, env), { stringify: stringifyJson });
+    const kubernetes = await openCluster(config, env);
     return new KubernetesClient(kubernetes, {
       group: config.apiGroup,
       usePodCidr: config.usePodCidr ?? false,
       interfacePrefix: env.FELIX_INTERFACEPREFIX?.split(",")[0] || undefined,
     });
   });
+}
+
+/** The API server itself, for what is not a resource of Calico's. CONFIG as above. Connects with the first request. */
+export async function openCluster(
+  config: KubernetesConfig,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<Kubernetes> {
+  return openKubernetes(await clusterOf(config, env), { stringify: stringifyJson });
 }
 
 async function clusterOf(

@@ -234,6 +234,24 @@ export function kubernetesTests(on: KeyValueContext): void {
       }
     });
 
+    test("are listed and watched one by one, as a role for one name may", async () => {
+      await on.clear();
+      const index = { namespace: "a", name: "s" };
+      const watcher = new Watcher(on.client, Secret, { index });
+      await watcher.count(1);
+      for (const [inside, name] of [
+        ["a", "s2"],
+        ["b", "s"],
+        ["a", "s"],
+      ] as const)
+        await on.client.create(Secret, { ...secret, metadata: { name, namespace: inside } });
+      const { items } = await on.client.list(Secret, index);
+      expect(items.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`)).toEqual(["a/s"]);
+      await on.client.delete(Secret, index);
+      expect(await watcher.count(3)).toEqual(["synced", "added s", "deleted s"]);
+      await watcher.stop();
+    });
+
     test("are refused where they are wrong", async () => {
       await on.clear();
       const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "p", namespace: "a" }, spec: { containers: [] } };

@@ -1,0 +1,13 @@
+/** The process does not answer, or says that it cannot. */
+export class ControlError extends Error {
+  /** `BGP_NOT_RUNNING`: nobody answers at the socket. */
+  readonly code: "BGP_NOT_RUNNING" | "BGP_REFUSED";
+  /** Without the code. */
+  readonly words: string;
+  constructor(code: ControlError["code"], words: string, options?: ErrorOptions) {
+    super(`${code}: ${words}`, options);
+    this.name = "ControlError";
+    this.code = code;
+    this.words = words;
+  }
+}

@@ -1,0 +1,30 @@
+import type { BgpStatus, Family, PeerStatus } from "./status.ts";
+
+/** For so long after the start every peer has to be up; afterwards one of them is enough, so that a node that is gone does not make all others unready. */
+const EVERY_PEER_MS = 30_000;
+const NAMED = 5;
+
+/**
+ * Why BGP is not ready, naming peers and causes; undefined when it is. As upstream's probe: a node without peers is ready, one that has just
+ * started needs all of them, so that a rolling update waits, and one that runs needs one.
+ */
+export function whyNotReady(
+  status: BgpStatus,
+  uptimeMs: number,
+  families: readonly Family[] = [4, 6],
+): string | undefined {
+  if (status.node === "") return "BGP has no configuration yet: the datastore has not told everything";
+  const peers = status.peers.filter(({ family }) => families.includes(family));
+  const down = peers.filter(({ state }) => state !== "Established");
+  if (down.length > 0 && (uptimeMs < EVERY_PEER_MS || down.length === peers.length)) {
+    const rest = down.length - NAMED;
+    return `BGP not established with ${down.slice(0, NAMED).map(peerInWords).join("; ")}${rest > 0 ? `; and ${rest} more` : ""}`;
+  }
+  if (uptimeMs < EVERY_PEER_MS && status.restarting && peers.length > 0) return "graceful restart in progress";
+  return undefined;
+}
+
+/** `10.0.0.2 (Mesh_10_0_0_2): Active, refused: nothing listens there` */
+export function peerInWords({ address, name, state, lastError }: PeerStatus): string {
+  return `${address} (${name}): ${state}${lastError ? `, ${lastError.message}` : ""}`;
+}

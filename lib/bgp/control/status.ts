@@ -1,0 +1,73 @@
+/** What a speaker says of itself: the same values for logs, readiness, `calico-node bgp` and `calicoctl node status`. Plain JSON. */
+import type { Family, PeerKind } from "../model/index.ts";
+
+export type { Family } from "../model/index.ts";
+
+export interface BgpStatus {
+  readonly node: string;
+  readonly asn: number;
+  readonly routerId: string;
+  /** `speaker` is ours. */
+  readonly backend: "speaker" | "bird";
+  /** Graceful restart: routes of before are kept until all peers have told theirs again. */
+  readonly restarting: boolean;
+  readonly peers: readonly PeerStatus[];
+  /** What could not be used of the configuration, and what of it the kernel refuses, in words. */
+  readonly problems: readonly string[];
+}
+
+export interface PeerStatus {
+  readonly name: string;
+  readonly kind: PeerKind;
+  readonly family: Family;
+  readonly address: string;
+  readonly port: number;
+  readonly asn: number;
+  readonly node?: string;
+  /** Which resource asked for it. */
+  readonly reason: string;
+  readonly passive: boolean;
+  /** RFC 4271 8.2.2: Idle, Connect, Active, OpenSent, OpenConfirm, Established. */
+  readonly state: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  /** The last thing that went wrong, kept after it is over. */
+  readonly lastError?: { readonly code: string; readonly message: string; readonly at: number };
+  readonly localAddress?: string;
+  readonly routerId?: string;
+  readonly holdTime?: number;
+  readonly capabilities?: readonly string[];
+  readonly messages: { readonly sent: number; readonly received: number };
+  readonly flaps: number;
+  readonly routes: {
+    readonly received: number;
+    readonly accepted: number;
+    readonly best: number;
+    readonly sent: number;
+  };
+  readonly bfd?: { readonly state: string; readonly diagnostic: string; readonly detectionTime: number };
+}
+
+/** A route as people read it. */
+export interface RouteText {
+  readonly prefix: string;
+  readonly nextHop: string;
+  /** Who told it: a peer's name, or `static`, `kernel`, `device`. */
+  readonly from: string;
+  readonly origin: "IGP" | "EGP" | "incomplete";
+  /** `64512 {64513 64514}` */
+  readonly asPath: string;
+  readonly localPref?: number;
+  readonly med?: number;
+  /** `64512:100`, `64512:1:2` */
+  readonly communities: readonly string[];
+  readonly originatorId?: string;
+  readonly clusterList?: readonly string[];
+  readonly stale: boolean;
+  readonly best?: boolean;
+  /** Why it is, or is not, the best. */
+  readonly why?: string;
+}
+
+/** What peers told, what of it was accepted, what they were sent; and what is best. */
+export type WhichRoutes = "received" | "accepted" | "sent" | "best";

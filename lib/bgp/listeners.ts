@@ -1,0 +1,92 @@
+/** Where sessions are taken: one listener a family, which can move while sessions stay. */
+import { type Address, formatAddress, parseAddress } from "../ip/index.ts";
+import type { Logger } from "../telemetry/index.ts";
+import type { Family, Listen } from "./model/index.ts";
+import { type Listener, type ListenerPeer, openListener } from "./session/index.ts";
+
+/** RFC 4271 8.2.1. */
+const BGP_PORT = 179;
+
+/** A listener that stays while the real one under it is another one, or none. */
+class Standing implements Listener {
+  readonly #family: Family;
+  readonly #log: Logger;
+  readonly #peers = new Map<ListenerPeer, { close(): void } | undefined>();
+  #listener: Listener | undefined;
+  #where = "";
+
+  constructor(family: Family, log: Logger) {
+    this.#family = family;
+    this.#log = log;
+  }
+
+  get port(): number {
+    return this.#listener?.port ?? 0;
+  }
+
+  register(peer: ListenerPeer): { close(): void } {
+    this.#peers.set(peer, this.#listener?.register(peer));
+    return {
+      close: () => {
+        this.#peers.get(peer)?.close();
+        this.#peers.delete(peer);
+      },
+    };
+  }
+
+  /** Listens there instead; without an address and port, nowhere. Throws a SysError, and then listens nowhere. */
+  move(port: number | undefined, address?: Address): void {
+    const where = port === undefined ? "" : `${address ? formatAddress(address) : "*"} ${port}`;
+    if (where === this.#where) return;
+    this.close();
+    if (port === undefined) return;
+    this.#listener = openListener({
+      family: this.#family,
+      port,
+      ...(address && { address }),
+      onStranger: (stranger) => this.#log.info("a stranger was turned away", { address: formatAddress(stranger) }),
+    });
+    this.#where = where;
+    for (const peer of this.#peers.keys()) this.#peers.set(peer, this.#listener.register(peer));
+    this.#log.info("listens", { family: this.#family, where });
+  }
+
+  close(): void {
+    for (const registration of this.#peers.values()) registration?.close();
+    this.#listener?.close();
+    this.#listener = undefined;
+    this.#where = "";
+  }
+}
+
+/** The listeners of both families. */
+export class Listeners {
+  readonly #of: Readonly<Record<Family, Standing>>;
+
+  constructor(log: Logger) {
+    this.#of = { 4: new Standing(4, log), 6: new Standing(6, log) };
+  }
+
+  for(family: Family): Listener {
+    return this.#of[family];
+  }
+
+  /** `addresses`: the node's own, of each family that it has. What did not work, in words. */
+  move({ port = BGP_PORT, onlyNodeAddresses }: Listen, addresses: readonly string[]): string[] {
+    const problems: string[] = [];
+    for (const family of [4, 6] as const) {
+      const own = addresses.map(parseAddress).find(({ version }) => version === family);
+      try {
+        this.#of[family].move(own && port, onlyNodeAddresses ? own : undefined);
+      } catch (error) {
+        problems.push(`cannot listen for BGP on IPv${family} port ${port}: ${(error as Error).message}`);
+      }
+    }
+    return problems;
+  }
+
+  close(): void {
+    this.#of[4].close();
+    this.#of[6].close();
+  }
+}

@@ -1,0 +1,23 @@
+/**
+ * The tables of a BGP speaker (RFC 4271 3.2), written for size: Adj-RIB-In, Loc-RIB with the decision process, Adj-RIB-Out.
+ *
+ *     update() → prefixes and attributes become numbers (prefixes.ts, attributes.ts) → loops and import policy (import.ts) → paths (paths.ts)
+ *     prefix queued → decided (table.ts, decision.ts) → onBest, and each group of peers with equal export behaviour (group.ts)
+ *     group: export rules and policy (export.ts) → log of changes → packed once (batch.ts) → each member at its own pace (feed.ts)
+ *
+ * What comes in is taken at once, a message at a time; everything else is done in slices between which others get their turn. There is no object for a
+ * prefix or a path but at the edges: in `onBest`, `explain`, `routesOf`, `entries`.
+ *
+ * RFC 4271 5.1 and 9, 4456 (reflection), 1997 (well-known communities), 2918 and 7313 (refresh), 4724 (graceful restart), 5065 5.3 (path length), 7606 7
+ * (attributes an eBGP peer has no say in), 7911 (several paths of a peer), 8950 (IPv6 next hops of IPv4 prefixes).
+ *
+ * A policy sees routes as they are in Loc-RIB: on import after what an eBGP peer has no say in is taken away, on export before AS, next hop and reflection
+ * attributes are set, as BIRD 2 does it. A path without LOCAL_PREF counts as 100 and has none.
+ *
+ * Known gaps: the cost towards a next hop (RFC 4271 9.1.2.2 e) and whether it can be reached are not known here, the kernel's side resolves it. Of a prefix
+ * one path is sent, also where the peer would take several. Link-local next hops are not passed on. RFC 4724 4.2 has what is stale for the second time deleted;
+ * here it stays until the caller's `dropStale`, so that a second restart during the first cuts nothing. An eBGP next hop on a network shared with a third
+ * router is not passed on (RFC 4271 5.1.3 2), `keep` does that.
+ */
+export { createRib } from "./rib.ts";
+export type * from "./types.ts";

@@ -1,0 +1,340 @@
+/**
+ * Our own BGP speaker: keeps sessions, tables and the kernel as a {@link NodeBgp} says, and changes what differs from the one before.
+ *
+ * Data flow: configure() → peerings open, change or close → their UPDATEs go to the tables (rib/), those choose what is best and send it on →
+ * what is best goes through the kernel policy into the kernel (kernel/); what others put into the kernel, and the blocks and services of this
+ * node, are the tables' local routes.
+ *
+ * After a start nothing that the process before left in the kernel is removed, and nothing is chosen for good, until every peer has told its
+ * table again or the time for that is over (RFC 4724 4.1).
+ */
+import { formatCidr, parseAddress, parseCidr } from "../ip/index.ts";
+import type { Logger } from "../telemetry/index.ts";
+import type { Backend } from "./backend.ts";
+import type { Bfd } from "./bfd/index.ts";
+import type { BgpStatus, RouteText, WhichRoutes } from "./control/index.ts";
+import type { Edges } from "./edges.ts";
+import type { KernelTable } from "./kernel/index.ts";
+import type { Family, FamilyBgp, NodeBgp, Peer } from "./model/index.ts";
+import { Peering, type Shared } from "./peering.ts";
+import { type KernelPolicy, kernelPolicy, matchesPattern, staticRoutes } from "./policy/index.ts";
+import { type Best, createRib, type LocalRoute, type Rib } from "./rib/index.ts";
+import { cidrOf, prefixFromText, prefixOf, prefixText, routerIdNumber, routeText } from "./text.ts";
+
+/** BIRD's route protocol: what a BIRD left in the kernel is taken over. */
+const ROUTE_PROTOCOL = 12;
+/** The comparison of the kernel as a whole, in milliseconds. */
+const KERNEL_CHECK = 90_000;
+/** How long peers may take to tell their tables again after a start, in milliseconds (BIRD's `graceful restart wait`). */
+const RESTART_WAIT = 240_000;
+/** Milliseconds. */
+const LISTEN_AGAIN = 5_000;
+/** Interfaces whose networks are never the node's own: workloads', and the one with all the addresses of Services (confd's bird.cfg). */
+const NEVER_OWN = ["cali*", "kube-ipvs*"];
+const FAMILIES: readonly Family[] = [4, 6];
+
+export interface SpeakerOptions {
+  readonly edges: Edges;
+  readonly log: Logger;
+  /** Milliseconds; default 240,000. */
+  readonly restartWait?: number;
+}
+
+/** Our own speaker; it begins with `configure`. Throws where the kernel cannot be talked to. */
+export async function openSpeaker(options: SpeakerOptions): Promise<Backend> {
+  const speaker = new Speaker(options);
+  await speaker.start();
+  return speaker;
+}
+
+class Speaker implements Backend {
+  readonly #edges: Edges;
+  readonly #log: Logger;
+  readonly #peerings = new Map<string, Peering>();
+  readonly #kernelProblems: string[] = [];
+  readonly #shared: Omit<Shared, "rib">;
+  #kernel!: KernelTable;
+  #rib: Rib | undefined;
+  #node: NodeBgp | undefined;
+  #bfd: Bfd | undefined;
+  #kernelPolicies: Partial<Record<Family, KernelPolicy>> = {};
+  /** Local routes by source and destination, to begin anew with when the tables do. */
+  readonly #local = new Map<string, { cidr: string; source: LocalRoute["source"]; route: LocalRoute }>();
+  #restarting = true;
+  #listenProblems: readonly string[] = [];
+  #listenAgain: (() => void) | undefined;
+  #stopWaiting: () => void;
+  #work: Promise<void> = Promise.resolve();
+
+  constructor({ edges, log, restartWait = RESTART_WAIT }: SpeakerOptions) {
+    this.#edges = edges;
+    this.#log = log;
+    this.#shared = {
+      edges,
+      log,
+      bfd: () => (this.#bfd ??= edges.openBfd()),
+      restarting: () => this.#restarting,
+      toldAll: () => this.#checkRestart(),
+    };
+    this.#stopWaiting = edges.after(restartWait, () => {
+      const missing = this.#awaited().map(({ name }) => name);
+      this.#endRestart(`no longer waiting for ${missing.join(", ") || "a configuration"}`);
+    });
+  }
+
+  async start(): Promise<void> {
+    this.#kernel = await this.#edges.openKernel({
+      protocol: ROUTE_PROTOCOL,
+      checkInterval: KERNEL_CHECK,
+      onLocal: (changes) => {
+        for (const { destination, was, now } of changes) {
+          const source = (route: typeof was): LocalRoute["source"] => (route?.connected ? "device" : "kernel");
+          if (was && (!now || source(was) !== source(now)))
+            this.#setLocal(formatCidr(destination), source(was), undefined);
+          if (!now) continue;
+          this.#setLocal(formatCidr(destination), source(now), {
+            source: source(now),
+            // 0 is no metric: so the CNI plugin leaves a pod's route until the agent has it, and an elevated priority is at least 1.
+            ...(now.metric > 0 && !now.connected && { metric: now.metric }),
+            ...(now.interface !== undefined && { interface: now.interface }),
+            ...(now.gateway && { nextHop: now.gateway }),
+          });
+        }
+      },
+      onProblems: (problems) => {
+        this.#kernelProblems.splice(0, Number.POSITIVE_INFINITY, ...problems);
+        for (const problem of problems) this.#log.warning("kernel", { problem });
+      },
+    });
+  }
+
+  configure(node: NodeBgp): Promise<void> {
+    const run = (): Promise<void> => this.#configure(node);
+    this.#work = this.#work.then(run, run);
+    return this.#work;
+  }
+
+  async #configure(node: NodeBgp): Promise<void> {
+    const before = this.#node;
+    this.#node = node;
+    for (const problem of node.problems) {
+      if (!before?.problems.includes(problem)) this.#log.warning("configuration", { problem });
+    }
+    if (!before || before.asn !== node.asn || before.routerId !== node.routerId) await this.#beginTables(node);
+    this.#changeIgnored(before, node);
+    this.#changeStatics(before, node);
+    this.#changeKernelPolicies(before, node);
+    const wanted = new Map(
+      FAMILIES.flatMap((family) =>
+        onePerAddress(familyOf(node, family).peers).map((peer) => [peer.name, { peer, family }]),
+      ),
+    );
+    const gone = [...this.#peerings.values()].filter((peering) => {
+      const now = wanted.get(peering.name);
+      return !now || !peering.fits(now.peer, node);
+    });
+    await Promise.all(
+      gone.map((peering) => {
+        this.#peerings.delete(peering.name);
+        return peering.close(
+          true,
+          wanted.has(peering.name) ? "its configuration changed" : "it is not configured any more",
+        );
+      }),
+    );
+    this.#listen();
+    const shared: Shared = { ...this.#shared, rib: this.#rib! };
+    for (const [name, { peer, family }] of wanted) {
+      const peering = this.#peerings.get(name);
+      if (peering) peering.change(peer, node);
+      else this.#peerings.set(name, new Peering(peer, family, node, shared));
+    }
+    this.#checkRestart();
+  }
+
+  /** Where a port is taken, or an address is not there yet, again after a while. */
+  #listen(): void {
+    const node = this.#node!;
+    const addresses = FAMILIES.flatMap((family) => familyOf(node, family).address ?? []);
+    this.#listenAgain?.();
+    this.#listenAgain = undefined;
+    const problems = this.#edges.listen(node.listen, addresses);
+    for (const problem of problems) {
+      if (!this.#listenProblems.includes(problem)) this.#log.error("cannot take sessions", { problem });
+    }
+    this.#listenProblems = problems;
+    if (problems.length > 0) this.#listenAgain = this.#edges.after(LISTEN_AGAIN, () => this.#listen());
+  }
+
+  /** AS and router id are part of everything in the tables: with others they begin anew. */
+  async #beginTables(node: NodeBgp): Promise<void> {
+    await Promise.all(
+      [...this.#peerings.values()].map((peering) => peering.close(true, "the node's AS or router id changed")),
+    );
+    this.#peerings.clear();
+    this.#rib?.close();
+    this.#rib = createRib({
+      asn: node.asn,
+      routerId: routerIdNumber(node.routerId),
+      restarting: this.#restarting,
+      onBest: (changes) => this.#onBest(changes),
+    });
+    for (const { cidr, source, route } of this.#local.values()) {
+      if (!this.#isIgnored(route)) this.#rib.setLocal(prefixFromText(cidr), source, route);
+    }
+  }
+
+  #changeStatics(before: NodeBgp | undefined, node: NodeBgp): void {
+    const origins = (of: NodeBgp) => FAMILIES.flatMap((family) => staticRoutes(of, family));
+    const wanted = new Map(origins(node).map((origin) => [origin.cidr, origin]));
+    const had = new Map(before ? origins(before).map((origin) => [origin.cidr, origin]) : []);
+    for (const cidr of had.keys()) if (!wanted.has(cidr)) this.#setLocal(cidr, "static", undefined);
+    for (const { cidr, via } of wanted.values()) {
+      const old = had.get(cidr);
+      if (old && old.via === via) continue;
+      this.#setLocal(cidr, "static", { source: "static", ...(via !== undefined && { nextHop: parseAddress(via) }) });
+    }
+    this.#kernel.setStatic(
+      [...wanted.values()]
+        .filter(({ programmed }) => programmed)
+        .map(({ cidr, via }) => ({
+          destination: parseCidr(cidr),
+          ...(via !== undefined && { via: parseAddress(via) }),
+        })),
+    );
+  }
+
+  /** Networks of interfaces that the configuration ignores are not the node's own. */
+  #changeIgnored(before: NodeBgp | undefined, node: NodeBgp): void {
+    if (before && JSON.stringify(before.ignoredInterfaces) === JSON.stringify(node.ignoredInterfaces)) return;
+    for (const { cidr, source, route } of this.#local.values()) {
+      if (source === "device")
+        this.#rib!.setLocal(prefixFromText(cidr), source, this.#isIgnored(route) ? undefined : route);
+    }
+  }
+
+  #isIgnored({ source, interface: name = "" }: LocalRoute): boolean {
+    const patterns = [...(this.#node?.ignoredInterfaces ?? []), ...NEVER_OWN];
+    return source === "device" && patterns.some((pattern) => matchesPattern(pattern, name));
+  }
+
+  #setLocal(cidr: string, source: LocalRoute["source"], route: LocalRoute | undefined): void {
+    const key = `${source} ${cidr}`;
+    if (route) this.#local.set(key, { cidr, source, route });
+    else this.#local.delete(key);
+    this.#rib?.setLocal(prefixFromText(cidr), source, route && !this.#isIgnored(route) ? route : undefined);
+  }
+
+  #changeKernelPolicies(before: NodeBgp | undefined, node: NodeBgp): void {
+    for (const family of FAMILIES) {
+      if (before && kernelKey(familyOf(before, family)) === kernelKey(familyOf(node, family))) continue;
+      this.#kernelPolicies[family] = kernelPolicy(node, family);
+      if (before) for (const best of this.#rib!.entries(family)) this.#program(best);
+    }
+  }
+
+  #onBest(changes: readonly Best[]): void {
+    for (const change of changes) this.#program(change);
+  }
+
+  #program(best: Best): void {
+    const { prefix, paths } = best;
+    const destination = cidrOf(prefix);
+    const [first] = paths;
+    const verdict = first && this.#kernelPolicies[prefix.family]?.(prefix, first.attributes, first.preference);
+    this.#kernel.setLearned(
+      destination,
+      verdict && { destination, nextHops: paths.map(({ attributes }) => attributes.nextHop), ...verdict },
+    );
+  }
+
+  #awaited(): Peering[] {
+    return [...this.#peerings.values()].filter(({ awaited }) => awaited);
+  }
+
+  #checkRestart(): void {
+    if (this.#restarting && this.#node && this.#awaited().length === 0)
+      this.#endRestart("all peers have told their routes");
+  }
+
+  #endRestart(why: string): void {
+    if (!this.#restarting) return;
+    this.#restarting = false;
+    this.#stopWaiting();
+    this.#log.info("the restart is over", { why });
+    this.#rib?.endOfRestart();
+    void this.#rib?.settled().then(() => this.#kernel.endOfRestart());
+  }
+
+  status(): BgpStatus {
+    const node = this.#node;
+    return {
+      node: node?.node ?? "",
+      asn: node?.asn ?? 0,
+      routerId: node?.routerId ?? "",
+      backend: "speaker",
+      restarting: this.#restarting,
+      peers: [...this.#peerings.values()].map((peering) => peering.status()),
+      problems: [...(node?.problems ?? []), ...this.#listenProblems, ...this.#kernelProblems],
+    };
+  }
+
+  explain(text: string): readonly RouteText[] {
+    const prefix = prefixOf(parseCidr(text));
+    const explained = this.#rib?.explain(prefix) ?? [];
+    return explained.map(({ from, attributes, best, why, stale }) =>
+      routeText(prefix, from, attributes, { best, why, stale }),
+    );
+  }
+
+  routes(which: WhichRoutes, name?: string): Iterable<RouteText> | undefined {
+    const rib = this.#rib;
+    if (which === "best") return rib && this.#bestTexts(rib);
+    const peering = name === undefined ? undefined : this.#peerings.get(name);
+    if (!rib || peering?.id === undefined) return undefined;
+    const routes = rib.routesOf(peering.id, which, peering.family);
+    return mapped(routes, ({ prefix, attributes, stale }) => routeText(prefix, peering.name, attributes, { stale }));
+  }
+
+  *#bestTexts(rib: Rib): Iterable<RouteText> {
+    for (const family of FAMILIES) {
+      for (const { prefix } of rib.entries(family)) {
+        for (const route of this.explain(prefixText(prefix))) if (route.best) yield route;
+      }
+    }
+  }
+
+  async close(how: { readonly graceful: boolean; readonly text?: string }): Promise<void> {
+    await this.#work.catch(() => {});
+    this.#stopWaiting();
+    this.#listenAgain?.();
+    // Before the sessions: the kernel keeps forwarding by what was learned from them.
+    await this.#kernel.close();
+    await Promise.all([...this.#peerings.values()].map((peering) => peering.close(how.graceful, how.text)));
+    this.#peerings.clear();
+    this.#rib?.close();
+    await this.#bfd?.close();
+    this.#edges.close();
+  }
+}
+
+const familyOf = (node: NodeBgp, family: Family): FamilyBgp => (family === 4 ? node.ipv4 : node.ipv6);
+
+/** Two sessions with one address cannot both be: what was configured for it goes before the mesh. */
+function onePerAddress(peers: readonly Peer[]): readonly Peer[] {
+  const byAddress = new Map<string, Peer>();
+  for (const peer of peers) {
+    const key = `${peer.address} ${peer.port ?? ""}`;
+    const other = byAddress.get(key);
+    if (!other || other.kind === "mesh") byAddress.set(key, peer);
+  }
+  return [...byAddress.values()];
+}
+
+/** What the kernel policy is made of. */
+const kernelKey = ({ pools, notProgrammed, normalPriority, wireguardPeers, programs, subnet }: FamilyBgp): string =>
+  JSON.stringify([pools, notProgrammed, normalPriority, wireguardPeers, programs, subnet]);
+
+function* mapped<T, U>(items: Iterable<T>, to: (item: T) => U): Iterable<U> {
+  for (const item of items) yield to(item);
+}
