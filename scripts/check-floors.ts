@@ -49,8 +49,9 @@ export const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "lib/policy-agent": ["lib/policy-agent", "lib/routes", "lib/datastore", "lib/api", "lib/netlink"],
   cmd: ["lib", "cmd"],
   conformance: ["lib", "conformance"],
-  bench: ["lib", "conformance/lab", "conformance/bgp"],
-  scripts: ["lib", "conformance/lab", "scripts"],
+  // Test beds and drivers of real peers.
+  bench: ["lib", "conformance"],
+  scripts: ["lib", "scripts"],
 };
 
 const GROUND = ["lib/sys", "lib/ip", "lib/telemetry", "lib/wait"];
