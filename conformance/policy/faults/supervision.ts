@@ -1,5 +1,5 @@
 /** `calico-node` without a command: one process that keeps another running. */
-import { afterEach, expect, test } from "vitest";
+import { afterEach, beforeAll, expect, test } from "vitest";
 import type { Agent } from "./agent.ts";
 import { send, until } from "./agent.ts";
 import { type Bed, SERVER, STRANGER } from "./bed.ts";
@@ -10,6 +10,11 @@ const WORKER = "calico-node felix";
 const LEFTOVER = /"table":"(filter|nat|mangle|raw)".*cali-/;
 
 export function supervisionTests(bed: () => Bed): void {
+  // The first start of a node writes resources that felix begins anew for.
+  beforeAll(async () => {
+    await run();
+    await bed().endAll();
+  });
   afterEach(async () => {
     await bed().endAll();
     await bed().delete(configuration({}));
@@ -17,8 +22,12 @@ export function supervisionTests(bed: () => Bed): void {
 
   const run = async (): Promise<Agent> => {
     const agent = await bed()
-      .start({ command: ["calico-node"] })
+      .start({ command: ["calico-node"], env: { CALICO_NETWORKING_BACKEND: "none", NO_DEFAULT_POOLS: "true" } })
       .ready();
+    await until(
+      () => agent.log().includes("node is prepared"),
+      () => agent.log(),
+    );
     // What another dataplane of an earlier test left goes in the background.
     await until(
       async () => !LEFTOVER.test(await bed().enforced()),
@@ -79,7 +88,7 @@ export function supervisionTests(bed: () => Bed): void {
     const toHost = async (): Promise<boolean> =>
       /cali-wl-to-host.*accept/.test((await bed().enforced()).replaceAll("\n", " "));
     const before = await bed().enforced();
-    await bed().apply(configuration({ defaultEndpointToHostAction: "Accept" }));
+    await bed().apply(configuration({ defaultEndpointToHostAction: "Accept" }, OF_THE_NODE));
     await until(
       () => agent.pids(WORKER).some((pid) => pid !== first),
       () => agent.log(),
@@ -96,7 +105,7 @@ export function supervisionTests(bed: () => Bed): void {
 
   test("felix by itself ends with 129", async () => {
     const agent = await bed().start().ready();
-    await bed().apply(configuration({ defaultEndpointToHostAction: "Return" }));
+    await bed().apply(configuration({ defaultEndpointToHostAction: "Return" }, OF_THE_NODE));
     expect(await agent.ended).toBe(129);
   });
 
@@ -129,12 +138,15 @@ export function supervisionTests(bed: () => Bed): void {
   });
 }
 
-const configuration = (spec: object): object => ({
+const configuration = (spec: object, name = "default"): object => ({
   apiVersion: "projectcalico.org/v3",
   kind: "FelixConfiguration",
-  metadata: { name: "default" },
+  metadata: { name },
   spec,
 });
+
+/** Start-up writes it, and it wins over what is set for all. */
+const OF_THE_NODE = "node.node1";
 
 function alive(pid: number): boolean {
   try {

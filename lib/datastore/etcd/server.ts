@@ -73,6 +73,8 @@ export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdSe
     return JSON.parse(text) as unknown;
   };
   const login = async () => {
+    // A token of before is not shown: etcd checks it, and right after users were turned on it knows none.
+    authorization = undefined;
     const answer = (await post("/v3/auth/authenticate", { name: "root", password: PASSWORD })) as { token: string };
     authorization = answer.token;
   };

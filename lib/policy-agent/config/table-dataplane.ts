@@ -226,8 +226,8 @@ export const OPENSTACK = {
   MetadataAddr: parameter(t.hostname, { default: "127.0.0.1", field: "metadataAddr", fatal: true }),
   MetadataPort: parameter(t.integer(0, 65535), { default: "8775", field: "metadataPort", fatal: true }),
   OpenstackRegion: parameter(t.region, { field: "openstackRegion", fatal: true }),
-  ReportingIntervalSecs: parameter(t.seconds, { default: "30", field: "reportingInterval" }),
-  ReportingTTLSecs: parameter(t.seconds, { default: "90", field: "reportingTTL" }),
+  ReportingIntervalSecs: parameter(t.seconds, { default: "30", field: "reportingInterval", ignored: true }),
+  ReportingTTLSecs: parameter(t.seconds, { default: "90", field: "reportingTTL", ignored: true }),
 };
 
 /** Other platforms. */
