@@ -6,7 +6,8 @@ import {
   type RouteText,
   type WhichRoutes,
 } from "../../lib/bgp/control/index.ts";
-import { type Call, CliError, type Command, columns, toJson, UsageError } from "../../lib/cli/index.ts";
+import { type Args, type Call, CliError, type Command, columns, toJson, UsageError } from "../../lib/cli/index.ts";
+import { formatMoment, formatSince } from "../../lib/node/index.ts";
 
 const OUTPUT = {
   output: { type: "text", short: "o", value: "FORMAT", summary: "json: everything that is known." },
@@ -18,8 +19,9 @@ export const BGP_COMMANDS: readonly Command[] = [
     summary: "Show the sessions: state, what was settled, how many routes, the last error.",
     options: OUTPUT,
     run: async ({ args, io }) => {
-      const { peers } = await client().status();
-      io.stdout.write(args.text("output") === "json" ? toJson(peers) : peersText(peers));
+      const isJson = wantsJson(args);
+      const { peers, problems } = await client().status();
+      io.stdout.write(isJson ? toJson(peers) : peersText(peers, problems));
       return 0;
     },
   },
@@ -29,7 +31,7 @@ export const BGP_COMMANDS: readonly Command[] = [
     usage: "[--peer NAME [--received | --accepted | --sent]]",
     options: {
       ...OUTPUT,
-      peer: { type: "text", value: "NAME", summary: "Of this peer: a name of `calico-node bgp peers`." },
+      peer: { type: "text", value: "NAME", summary: "Of this peer: a name or an address of `calico-node bgp peers`." },
       received: { type: "boolean", summary: "What it told, before the import filters." },
       accepted: { type: "boolean", summary: "What they let in, as they changed it. This when nothing is said." },
       sent: { type: "boolean", summary: "What it was sent." },
@@ -39,33 +41,45 @@ export const BGP_COMMANDS: readonly Command[] = [
   },
   {
     name: "explain",
-    summary: "Show every route to a prefix, and why the best is the best.",
-    usage: "PREFIX",
+    summary: "Show every route to a prefix, or to the longest one around an address, and why the best is the best.",
+    usage: "PREFIX|ADDRESS",
     positionals: [{ name: "prefix", type: "text" }],
     options: OUTPUT,
-    examples: [{ comment: "Why traffic for a block goes where it goes", line: "bgp explain 192.168.4.0/26" }],
+    examples: [
+      { comment: "Why traffic for a block goes where it goes", line: "bgp explain 192.168.4.0/26" },
+      { comment: "And for one pod", line: "bgp explain 192.168.4.17" },
+    ],
     run: explainPrefix,
   },
 ];
 
 const client = (): ControlClient => new ControlClient(CONTROL_SOCKET);
 
-function peersText(peers: readonly PeerStatus[]): string {
-  return columns({
+function wantsJson(args: Args): boolean {
+  const format = args.text("output");
+  if (format !== undefined && format !== "json") throw new UsageError(`--output ${format}: there is json only`);
+  return format === "json";
+}
+
+/** Times are the node's own, as in its logs. */
+export function peersText(peers: readonly PeerStatus[], problems: readonly string[], now = Date.now()): string {
+  const table = columns({
     headings: ["NAME", "ADDRESS", "AS", "STATE", "SINCE", "RECEIVED", "ACCEPTED", "SENT", "BFD", "LAST ERROR"],
     rows: peers.map(({ name, address, asn, state, since, routes, bfd, lastError }) => [
       name,
       address,
       String(asn),
       state,
-      new Date(since).toISOString().slice(0, 19),
+      since === 0 ? "-" : formatMoment(since),
       String(routes.received),
       String(routes.accepted),
       String(routes.sent),
       bfd?.state ?? "-",
-      lastError?.message ?? "-",
+      lastError ? `${formatSince(lastError.at, now)} ${lastError.message}` : "-",
     ]),
   });
+  const none = peers.length === 0 ? "No peers.\n" : table;
+  return problems.length === 0 ? none : `${none}\nNot as configured\n${problems.map((text) => `  ${text}\n`).join("")}`;
 }
 
 async function showRoutes({ args, io }: Call): Promise<number> {
@@ -73,10 +87,17 @@ async function showRoutes({ args, io }: Call): Promise<number> {
   const asked = (["received", "accepted", "sent"] as const).filter((which) => args.flag(which));
   if (asked.length > 1) throw new UsageError(`--${asked[0]} and --${asked[1]} exclude each other`);
   if (peer === undefined && asked.length > 0) throw new UsageError(`--${asked[0]} needs --peer`);
+  const isJson = wantsJson(args);
   const which: WhichRoutes = peer === undefined ? "best" : (asked[0] ?? "accepted");
   const routes = client().routes(which, peer);
-  if (args.text("output") === "json") {
-    for await (const route of routes) io.stdout.write(`${JSON.stringify(route)}\n`);
+  if (isJson) {
+    // As it comes: a table can have a million routes.
+    let before = "[\n";
+    for await (const route of routes) {
+      io.stdout.write(before + JSON.stringify(route));
+      before = ",\n";
+    }
+    io.stdout.write(before === "[\n" ? "[]\n" : "\n]\n");
     return 0;
   }
   const rows: string[][] = [];
@@ -87,9 +108,10 @@ async function showRoutes({ args, io }: Call): Promise<number> {
 
 async function explainPrefix({ args, io }: Call): Promise<number> {
   const prefix = args.text("prefix");
-  if (!prefix) throw new UsageError("which prefix?");
+  if (!prefix) throw new UsageError("which prefix, or which address?");
+  const isJson = wantsJson(args);
   const routes = await client().explain(prefix);
-  if (args.text("output") === "json") {
+  if (isJson) {
     io.stdout.write(toJson(routes));
     return 0;
   }

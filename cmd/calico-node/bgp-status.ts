@@ -3,16 +3,20 @@ import type { PeerStatus, RouteText } from "../../lib/bgp/control/index.ts";
 import type { Backend } from "../../lib/bgp/index.ts";
 import type { BgpRouteStatus, StatusSource } from "../../lib/node/index.ts";
 import { VERSION } from "../../lib/telemetry/index.ts";
+import type { NodeReport } from "./node-report.ts";
 
-export function statusSource(backend: Backend): StatusSource {
-  const started = Date.now();
+export function statusSource(backend: Backend, report: Pick<NodeReport, "startedAt" | "configuredAt">): StatusSource {
   const peers = async (family: 4 | 6) => (await backend.status()).peers.filter((peer) => peer.family === family);
   return {
     agent: async (family) => {
+      // As upstream's: ready is a daemon that runs and has a configuration, whatever its sessions.
       const status = await backend.status();
-      if (!status.peers.some((peer) => peer.family === family)) return undefined;
-      const ready = status.peers.some((peer) => peer.family === family && peer.state === "Established");
-      return { ready, version: VERSION, routerId: status.routerId, started, reconfigured: started };
+      const isOurs = status.backend === "speaker";
+      const started = isOurs ? report.startedAt : status.startedAt;
+      if (started === undefined || status.node === "") return undefined;
+      if (family === 6 && !status.peers.some((peer) => peer.family === 6)) return undefined;
+      const reconfigured = (isOurs ? report.configuredAt : status.reconfiguredAt) ?? started;
+      return { ready: true, version: status.version ?? VERSION, routerId: status.routerId, started, reconfigured };
     },
     peers,
     routes: async (family) => {

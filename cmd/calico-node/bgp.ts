@@ -1,21 +1,27 @@
+import { IPPool } from "../../lib/api/ippool.ts";
 import { type NodeBgpOptions, watchBgp } from "../../lib/bgp/config/index.ts";
-import { CONTROL_SOCKET, type ControlSource, serveControl } from "../../lib/bgp/control/index.ts";
+import { CONTROL_SOCKET, serveControl, whyNotReady } from "../../lib/bgp/control/index.ts";
 import { type Backend, openBirdBackend, openSpeaker, realEdges } from "../../lib/bgp/index.ts";
 import type { Env } from "../../lib/cli/index.ts";
 import { type Client, datastoreConfigFromEnv } from "../../lib/datastore/index.ts";
 import {
   hostFacts,
+  isPolicyOnly,
   monitorAddresses,
   type PreparedNode,
   prepareNode,
+  removeShutdownTimestamp,
   reportNodeStatus,
-  type UnservedPool,
+  unservedPools,
 } from "../../lib/node/index.ts";
 import { type Level, type Logger, openLogger } from "../../lib/telemetry/index.ts";
 import { pause } from "../../lib/wait/index.ts";
 import { bgpOptions } from "./bgp-options.ts";
 import { statusSource } from "./bgp-status.ts";
-import { kubernetesFactsOf } from "./kubernetes-facts.ts";
+import { askFelix } from "./health.ts";
+import { type ClusterOfNode, kubernetesFactsOf } from "./kubernetes-facts.ts";
+import { reportNetworkUp } from "./network-condition.ts";
+import { controlSource, NodeReport } from "./node-report.ts";
 import { nodeName, openDatastore, RUN_FOLDER, stopOn, takeLock } from "./process.ts";
 
 const LEVELS: Readonly<Record<string, Level>> = {
@@ -42,43 +48,36 @@ export async function runBgp(env: Env): Promise<number> {
   using lock = await takeLock("bgp", signal, log);
   if (!lock) return 0;
   const backend = await openBackend(env, log);
-  const problems: NodeProblems = { start: undefined, unserved: [] };
-  const control = backend && serveControl(CONTROL_SOCKET, withProblems(backend, problems));
+  const report = new NodeReport();
+  const source = controlSource(nodeName(env), backend, report);
+  const control = serveControl(CONTROL_SOCKET, source);
   try {
-    const client = await openDatastore(env, signal, () => {}, log);
+    const onTrouble = (why: string): void => {
+      report.datastore = why;
+    };
+    const client = await openDatastore(env, signal, onTrouble, log);
     if (!client) return 0;
+    report.datastore = undefined;
     try {
-      await keepNode(client, backend, problems, env, signal, log);
+      await keepNode({ client, backend, report, source, env, signal, log });
     } finally {
       await client.close();
     }
     return 0;
   } finally {
-    await control?.close();
+    await control.close();
     await backend?.close({ graceful: false });
   }
 }
 
-/** What start-up has to say, beside what BGP has. */
-interface NodeProblems {
-  /** Why the node is not prepared. */
-  start: string | undefined;
-  unserved: readonly UnservedPool[];
-}
-
-function withProblems(backend: Backend, problems: NodeProblems): ControlSource {
-  return {
-    status: async () => {
-      const status = await backend.status();
-      const own = [
-        ...(problems.start === undefined ? [] : [problems.start]),
-        ...problems.unserved.map(({ message }) => message),
-      ];
-      return { ...status, problems: [...own, ...status.problems] };
-    },
-    explain: (prefix) => backend.explain(prefix),
-    routes: (which, peer) => backend.routes(which, peer),
-  };
+interface Keeping {
+  readonly client: Client;
+  readonly backend: Backend | undefined;
+  readonly report: NodeReport;
+  readonly source: ReturnType<typeof controlSource>;
+  readonly env: Env;
+  readonly signal: AbortSignal;
+  readonly log: Logger;
 }
 
 /** Undefined: this node does no BGP. */
@@ -104,37 +103,32 @@ function after(milliseconds: number, callback: () => void): () => void {
 }
 
 /** Prepares the Node resource, then keeps it, BGP and what is said of both. Resolves when the signal is aborted. */
-async function keepNode(
-  client: Client,
-  backend: Backend | undefined,
-  problems: NodeProblems,
-  env: Env,
-  signal: AbortSignal,
-  log: Logger,
-): Promise<void> {
+async function keepNode(keeping: Keeping): Promise<void> {
+  const { client, backend, report, env, signal, log } = keeping;
   const name = nodeName(env);
   const facts = hostFacts();
   const kubernetes = kubernetesFactsOf(datastoreConfigFromEnv(env), name);
   // A node that was prepared before goes on with what it has, whatever start-up thinks of it now.
-  const watching = backend && watchNode(client, backend, bgpOptions(env, facts), signal, log);
+  const watching = backend && watchNode(keeping, backend, bgpOptions(env, facts));
   try {
     let prepared: PreparedNode | undefined;
     while (!signal.aborted && !prepared) {
       try {
         const known = await kubernetes.ask();
         prepared = await prepareNode(client, env, facts, { log, signal, ...(known && { kubernetes: known }) });
-        problems.start = undefined;
-        problems.unserved = prepared.unserved;
+        removeShutdownTimestamp(env);
+        report.start = undefined;
+        report.prepared = true;
+        report.unserved = isPolicyOnly(env) ? [] : prepared.unserved;
       } catch (error) {
-        problems.start = (error as Error).message;
-        log.error("the node is not prepared; tried again", { error: problems.start });
+        prepared = undefined;
+        if (signal.aborted) break;
+        report.start = (error as Error).message;
+        log.error("the node is not prepared; tried again", { error: report.start });
         await pause(RETRY_MS, signal);
       }
     }
     if (!prepared) return;
-    const onChange = ({ unserved }: PreparedNode): void => {
-      problems.unserved = unserved;
-    };
     await Promise.all([
       watching,
       monitorAddresses(client, env, {
@@ -142,11 +136,11 @@ async function keepNode(
         facts,
         kubernetes: () => kubernetes.ask(),
         said: prepared.warnings,
-        onChange,
         log,
         signal,
       }),
-      backend && reportNodeStatus(client, { node: name, source: statusSource(backend), log, signal }),
+      keepNetworkUp(keeping, kubernetes),
+      backend && reportNodeStatus(client, { node: name, source: statusSource(backend, report), log, signal }),
     ]);
   } finally {
     await watching?.catch(() => {});
@@ -154,24 +148,55 @@ async function keepNode(
   }
 }
 
+/** Tells Kubernetes that pods may come, once they would have a network. */
+async function keepNetworkUp({ source, env, signal, log }: Keeping, kubernetes: ClusterOfNode): Promise<void> {
+  const cluster = isPolicyOnly(env) ? undefined : await kubernetes.cluster();
+  if (!cluster) return;
+  await reportNetworkUp({
+    kubernetes: cluster,
+    node: env.CALICO_K8S_NODE_REF || nodeName(env),
+    whyNot: async () =>
+      // All sessions shall be up, however long this process has been running.
+      whyNotReady(await source.status(), 0) ??
+      (env.FELIX_HEALTHENABLED === "true" ? await askFelix("readiness", env) : undefined),
+    log,
+    signal,
+  });
+}
+
 async function watchNode(
-  client: Client,
+  { client, report, signal, log }: Keeping,
   backend: Backend,
   options: NodeBgpOptions,
-  signal: AbortSignal,
-  log: Logger,
 ): Promise<void> {
+  let pools: unknown;
   const watch = watchBgp({
     client,
     signal,
     ...options,
     onChange: (bgp) => {
+      const known = [bgp.ipv4.pools, bgp.ipv6.pools];
+      // They are the same objects for as long as no pool changes.
+      if (!Bun.deepEquals(known, pools) && report.prepared) void askForPools();
+      pools = known;
+      report.configuredAt = Date.now();
       backend.configure(bgp).catch((error: Error) => log.error("cannot configure BGP", { error: error.message }));
     },
     onTrouble: (kind, why) => {
+      report.trouble(kind, why);
       if (why === undefined) log.info("is watched for BGP", { kind });
       else log.warning("cannot be watched for BGP", { kind, why });
     },
   });
+  report.missing = watch.missing;
   await watch.done;
+
+  async function askForPools(): Promise<void> {
+    try {
+      report.unserved = unservedPools((await client.list(IPPool)).items);
+      for (const { message } of report.unserved) log.warning(message);
+    } catch (error) {
+      log.warning("the pools cannot be listed", { error: (error as Error).message });
+    }
+  }
 }

@@ -1,40 +1,57 @@
 import { CONTROL_SOCKET, ControlClient, type Family } from "../../lib/bgp/control/index.ts";
-import type { Env, Io } from "../../lib/cli/index.ts";
+import { type Env, type Io, UsageError } from "../../lib/cli/index.ts";
 
 const TIMEOUT_MS = 8_000;
 
+type FelixProbe = "liveness" | "readiness";
+
 /** What is asked for. */
 export interface HealthAsked {
-  readonly felix: readonly ("liveness" | "readiness")[];
+  readonly felix: readonly FelixProbe[];
   readonly bgpLive: boolean;
   /** Families whose sessions are to be up. */
   readonly bgpReady: readonly Family[];
+  /** So long after its start every peer has to be up, in milliseconds. */
+  readonly everyPeerMs?: number;
 }
 
-/** Asks felix' health server and BGP's socket; 0 when all that was asked for is well. What is not is printed, with the reasons that they give. */
-export async function checkHealth({ felix, bgpLive, bgpReady }: HealthAsked, env: Env, io: Io): Promise<number> {
-  const host = env.FELIX_HEALTHHOST || "localhost";
-  const port = env.FELIX_HEALTHPORT || "9099";
-  const bgp = new ControlClient(CONTROL_SOCKET);
-  const asked: (readonly [what: string, problem: Promise<string | undefined>])[] = [
-    ...felix.map((path) => {
-      const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}/${path}`;
-      return [`felix ${path}`, ask(url)] as const;
-    }),
-    ...(bgpLive ? [["bgp liveness", bgp.whyNot("liveness", [])] as const] : []),
-    ...(bgpReady.length > 0 ? [["bgp readiness", bgp.whyNot("readiness", bgpReady)] as const] : []),
-  ];
-  let status = 0;
-  for (const [what, problem] of asked) {
-    const why = await problem;
-    if (why === undefined) continue;
-    io.stderr.write(`calico-node: ${what}: ${why}\n`);
-    status = 1;
+/**
+ * Asks felix' health server and BGP's socket; 0 when all that was asked for is well. What is not is printed, with the reasons that they give; and
+ * what they have to say although they are well.
+ */
+export async function checkHealth(
+  { felix, bgpLive, bgpReady, everyPeerMs }: HealthAsked,
+  env: Env,
+  io: Io,
+): Promise<number> {
+  if (felix.length === 0 && !bgpLive && bgpReady.length === 0) {
+    throw new UsageError("what of? --felix-live, --felix-ready, --bgp-live or --bgp-ready, or several");
   }
-  return status;
+  const bgp = new ControlClient(CONTROL_SOCKET);
+  const felixAsked = felix.map(async (probe) => {
+    const why = await askFelix(probe, env);
+    return { what: `felix ${probe}`, ...(why !== undefined && { why }), remarks: [] };
+  });
+  const askBgp = async (probe: FelixProbe, families: readonly Family[]) => ({
+    what: `bgp ${probe}`,
+    ...(await bgp.health(probe, families, everyPeerMs)),
+  });
+  const answers = await Promise.all([
+    ...felixAsked,
+    ...(bgpLive ? [askBgp("liveness", [])] : []),
+    ...(bgpReady.length > 0 ? [askBgp("readiness", bgpReady)] : []),
+  ]);
+  for (const { what, why, remarks } of answers) {
+    if (why !== undefined) io.stderr.write(`calico-node: ${what}: ${why}\n`);
+    for (const remark of remarks) io.stdout.write(`calico-node: ${what}: ${remark}\n`);
+  }
+  return answers.some(({ why }) => why !== undefined) ? 1 : 0;
 }
 
-async function ask(url: string): Promise<string | undefined> {
+/** Why felix is not; undefined when it is. */
+export async function askFelix(probe: FelixProbe, env: Env): Promise<string | undefined> {
+  const host = env.FELIX_HEALTHHOST || "localhost";
+  const url = `http://${host.includes(":") ? `[${host}]` : host}:${env.FELIX_HEALTHPORT || "9099"}/${probe}`;
   try {
     const answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
     const text = (await answer.text()).trim();

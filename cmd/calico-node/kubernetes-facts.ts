@@ -9,18 +9,26 @@ import {
 } from "../../lib/kubernetes/index.ts";
 import type { KubernetesFacts } from "../../lib/node/index.ts";
 
+/** The cluster that the node is of, as far as start-up goes. */
+export interface ClusterOfNode {
+  ask(): Promise<KubernetesFacts | undefined>;
+  cluster(): Promise<Kubernetes | undefined>;
+  close(): Promise<void>;
+}
+
 /** Asks for what a node's start-up wants to know of its cluster. Undefined: there is no cluster. What may not be read is absent. */
-export function kubernetesFactsOf(
-  config: DatastoreConfig,
-  node: string,
-): { ask(): Promise<KubernetesFacts | undefined>; close(): Promise<void> } {
-  if (config.type !== "kubernetes") return { ask: async () => undefined, close: async () => {} };
+export function kubernetesFactsOf(config: DatastoreConfig, node: string): ClusterOfNode {
+  if (config.type !== "kubernetes") {
+    return { ask: async () => undefined, cluster: async () => undefined, close: async () => {} };
+  }
   let cluster: Promise<Kubernetes> | undefined;
+  const open = (): Promise<Kubernetes> => {
+    cluster ??= openCluster(config);
+    return cluster;
+  };
   return {
-    ask: async () => {
-      cluster ??= openCluster(config);
-      return facts(await cluster, node);
-    },
+    ask: async () => facts(await open(), node),
+    cluster: open,
     close: async () => (await cluster)?.close(),
   };
 }

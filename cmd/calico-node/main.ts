@@ -1,8 +1,31 @@
-import { type Env, type Io, type Program, processIo, runProgram } from "../../lib/cli/index.ts";
-import { supervise } from "../../lib/node/index.ts";
+import {
+  type Command,
+  type Env,
+  type Io,
+  type Program,
+  processIo,
+  runProgram,
+  UsageError,
+} from "../../lib/cli/index.ts";
+import { parseDuration, supervise } from "../../lib/node/index.ts";
 import { openLogger, VERSION } from "../../lib/telemetry/index.ts";
 import { BGP_COMMANDS } from "./bgp-commands.ts";
 import { checkHealth } from "./health.ts";
+import { modern } from "./legacy.ts";
+
+const BY_BGP = "`calico-node bgp` does it for as long as it runs";
+/** What upstream has processes of their own for. Images and manifests that call them go on. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  init: "this version needs neither bpffs nor a cgroup mounted",
+  "hostpath-init": "the agent runs as root",
+  "complete-startup": BY_BGP,
+  "monitor-addresses": BY_BGP,
+  "status-reporter": BY_BGP,
+  "node-services": BY_BGP,
+  confd: "`calico-node bgp` speaks BGP itself, and keeps BIRD configured with CALICO_BGP_SPEAKER=bird",
+  "allocate-tunnel-addrs": "this version makes no tunnels",
+  "monitor-token": "the CNI plugin goes on with the kubeconfig that it was installed with",
+};
 
 const PROGRAM: Program = {
   name: "calico-node",
@@ -53,7 +76,7 @@ const PROGRAM: Program = {
     {
       name: "health",
       summary: "Ask a running agent whether it is alive, or ready; for probes.",
-      usage: "[--felix-live] [--felix-ready]",
+      usage: "[--felix-live] [--felix-ready] [--bgp-live] [--bgp-ready]",
       options: {
         "felix-live": { type: "boolean", summary: "Whether felix is alive." },
         "felix-ready": { type: "boolean", summary: "Whether felix enforces what the datastore says." },
@@ -67,6 +90,11 @@ const PROGRAM: Program = {
         "bird6-live": { type: "boolean", hidden: true, summary: "As --bgp-live." },
         "bird-ready": { type: "boolean", hidden: true, summary: "As --bgp-ready, of sessions over IPv4." },
         "bird6-ready": { type: "boolean", hidden: true, summary: "As --bgp-ready, of sessions over IPv6." },
+        "threshold-time": {
+          type: "text",
+          value: "DURATION",
+          summary: "So long after its start all sessions have to be up: 30s.",
+        },
       },
       examples: [{ comment: "As a readiness probe", line: "health --felix-ready --bgp-ready" }],
       run: ({ args, env, io }) =>
@@ -81,23 +109,41 @@ const PROGRAM: Program = {
               ...(args.flag("bgp-ready") || args.flag("bird-ready") ? [4 as const] : []),
               ...(args.flag("bgp-ready") || args.flag("bird6-ready") ? [6 as const] : []),
             ],
+            ...threshold(args.text("threshold-time")),
           },
           env,
           io,
         ),
     },
+    {
+      name: "startup",
+      summary: "Prepare the node once: its Node resource, default pools and configurations; and end.",
+      hidden: true,
+      options: { "complete-startup": { type: "boolean", hidden: true, summary: "And pods may come at once." } },
+      run: async ({ args, env }) => (await import("./lifecycle.ts")).startUp(env, args.flag("complete-startup")),
+    },
+    {
+      name: "shutdown",
+      summary: "Before the agent ends for good: tell Kubernetes to put no pods on this node.",
+      hidden: true,
+      run: async ({ env }) => (await import("./lifecycle.ts")).shutDown(env),
+    },
+    ...Object.entries(ELSEWHERE).map(
+      ([name, why]): Command => ({
+        name,
+        summary: `Nothing: ${why}.`,
+        hidden: true,
+        options: {
+          "run-once": { type: "boolean", hidden: true, summary: "Upstream's." },
+          "best-effort": { type: "boolean", hidden: true, summary: "Upstream's." },
+        },
+        run: ({ io }) => {
+          io.stderr.write(`calico-node ${name}: there is nothing to do: ${why}\n`);
+          return 0;
+        },
+      }),
+    ),
   ],
-};
-
-/** The flags of upstream's `calico-node` up to 3.31, and what they are called here. */
-const LEGACY: Readonly<Record<string, readonly string[]>> = {
-  "-felix": ["felix"],
-  "-felix-live": ["health", "--felix-live"],
-  "-felix-ready": ["health", "--felix-ready"],
-  "-bird-live": ["health", "--bird-live"],
-  "-bird6-live": ["health", "--bird6-live"],
-  "-bird-ready": ["health", "--bird-ready"],
-  "-bird6-ready": ["health", "--bird6-ready"],
 };
 
 /** The command line; answers the exit status. */
@@ -110,13 +156,11 @@ export async function main(argv: readonly string[], env: Env, io: Io = processIo
   return runProgram(PROGRAM, modern(argv), env, io);
 }
 
-/** A legacy command line in today's words: `-felix-live -bird-live` is `health --felix-live --bird-live`. */
-export function modern(argv: readonly string[]): string[] {
-  if (argv.length === 0) return ["run"];
-  const translated = argv.map((argument) => LEGACY[argument]);
-  if (translated.some((words) => words === undefined)) return [...argv];
-  const [command] = translated[0]!;
-  return [command!, ...translated.flatMap((words) => words!.slice(1))];
+function threshold(text: string | undefined): { readonly everyPeerMs?: number } {
+  if (text === undefined) return {};
+  const everyPeerMs = parseDuration(text);
+  if (everyPeerMs === undefined) throw new UsageError(`--threshold-time ${text}: is not a duration such as 30s`);
+  return { everyPeerMs };
 }
 
 async function runNode(env: Env): Promise<number> {
@@ -124,7 +168,12 @@ async function runNode(env: Env): Promise<number> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
   const log = openLogger({ component: "calico-node", level: "info" });
   await supervise({
-    workers: ["felix", "bgp"].map((name) => ({ name, command: [process.execPath, name], argv0: "calico-node" })),
+    // Upstream's variable for those who run felix outside of the container.
+    workers: [...(env.CALICO_DISABLE_FELIX ? [] : ["felix"]), "bgp"].map((name) => ({
+      name,
+      command: [process.execPath, name],
+      argv0: "calico-node",
+    })),
     env,
     log,
     signal: stop.signal,

@@ -20,6 +20,8 @@ const cases: [string, string[], Record<string, string>, string, string[]][] = [
   ["calicoctl", ["get", "pools"], { CNI_COMMAND: "ADD" }, "calicoctl", ["get", "pools"]],
   ["calico-node", ["felix"], { CNI_COMMAND: "ADD" }, "calico-node", ["felix"]],
   ["calico", ["component", "node", "health", "--felix-live"], {}, "calico-node", ["health", "--felix-live"]],
+  ["calico", ["component", "felix"], {}, "calico-node", ["felix"]],
+  ["calico", ["component", "confd", "--run-once"], {}, "calico-node", ["confd", "--run-once"]],
   ["some-other-name", [], { CNI_COMMAND: "VERSION" }, "calico-cni", []],
 ];
 

@@ -31,6 +31,10 @@ export function chooseProgram(
   if (verb === "ctl") return { program: "calicoctl", args: after };
   if (verb === "ipam") return { program: "calico-ipam", args: after };
   if (verb === "component" && after[0] === "node") return { program: "calico-node", args: after.slice(1) };
+  // Upstream has them beside node, and its service scripts call them so.
+  if (verb === "component" && (after[0] === "felix" || after[0] === "confd")) {
+    return { program: "calico-node", args: after };
+  }
   if (verb === "component" && after[0] === "cni") {
     if (after[1] === "plugin") return { program: "calico-cni", args: after.slice(2) };
     if (after[1] === "ipam") {

@@ -1,11 +1,12 @@
 /**
  * `npm run demo`: the main job, shown to a person. Three nodes on this machine, pods attached by the built plugin as a
- * kubelet would, addresses from each node's blocks, pings, and everything gone in the end. Every line it calls good was
+ * kubelet would, addresses from each node's blocks, pings over routes that BGP made, policy, and everything gone in the end. Every line it calls good was
  * checked; the exit status is that of the checks.
  */
 import {
   cniArgs,
   createLab,
+  type Daemon,
   DIST,
   type HostNetwork,
   hostNetwork,
@@ -38,6 +39,16 @@ metadata:
 spec:
   cidr: 10.48.0.0/16
   blockSize: 28
+`;
+/** A mistake that is made often: the router has another AS number. */
+const wrongPeer = (address: string): string => `apiVersion: projectcalico.org/v3
+kind: BGPPeer
+metadata:
+  name: mistake
+spec:
+  node: node1
+  peerIP: ${address}
+  asNumber: 65001
 `;
 const NAMESPACE = "shop";
 const PODS: readonly (readonly [node: number, name: string, app: string])[] = [
@@ -119,18 +130,7 @@ async function demo(lab: Lab): Promise<void> {
   }
   say.good("every pod's address is from a block of its own node");
 
-  say.part("Pods reach each other");
-  say.explain("Between nodes by one route a block. The demo sets them; that will be BGP's work.");
-  await lab.routeBlocks(blocks);
-  for (const [from, to] of [
-    [0, 1],
-    [0, 2],
-    [3, 4],
-    [4, 0],
-  ] as const) {
-    await ping(attached[from]!, attached[to]!);
-  }
-
+  await bgpAct(lab, attached, blocks);
   await policyAct(lab, attached);
 
   say.part("Pods leave");
@@ -143,13 +143,99 @@ async function demo(lab: Lab): Promise<void> {
   await proveNothingLeft(lab, attached);
 }
 
-/** The second act: the agent on every node, a policy, what it does, and why. */
+/** The second act: nodes tell each other of their blocks; what a killed process does, and what a wrong configuration. */
+async function bgpAct(lab: Lab, attached: readonly Attached[], blocks: readonly Block[]): Promise<void> {
+  const [first, second, third] = lab.nodes as readonly [Node, Node, Node];
+  const [web, , cart] = attached as readonly [Attached, Attached, Attached];
+  say.part("Nodes tell each other of their blocks, by BGP");
+  say.command("each node", "calico-node bgp");
+  const speakers = new Map<Node, Daemon>();
+  for (const node of lab.nodes) speakers.set(node, await startBgp(node));
+  await eventually("the sessions of all nodes are up", () => isMeshUp(lab.nodes));
+  await command(first, "calicoctl node status");
+  const others = blocks.filter(({ node }) => node !== first.name).map(({ cidr }) => cidr);
+  await eventually(`${first.name} has the routes of the others`, async () => {
+    const routes = await first.run(["ip", "route"]);
+    return others.every((cidr) => routes.includes(`${cidr} via`));
+  });
+  await command(first, "ip route show proto bird");
+  say.good("one route a block: every node has those of the others");
+
+  say.part("Pods reach each other");
+  for (const [from, to] of [
+    [0, 1],
+    [0, 2],
+    [3, 4],
+    [4, 0],
+  ] as const) {
+    await ping(attached[from]!, attached[to]!);
+  }
+
+  say.part(`BGP of ${second.name} is killed, and comes back: traffic does not notice`);
+  const pings = web.pod.run(["ping", "-i0.05", "-c60", "-W1", cart.address]);
+  say.command(second.name, "kill -9 $(pgrep -f 'calico-node bgp')");
+  await speakers.get(second)!.end("SIGKILL");
+  await eventually(`${first.name} has lost the session`, async () => !(await isMeshUp([first])));
+  const route = `ip route show ${blocks.find(({ cidr }) => contains(cidr, cart.address))?.cidr}`;
+  say.command(first.name, route);
+  const kept = await first.run(route.split(" "));
+  say.outcome(kept);
+  check(kept.includes(second.address4), `${first.name} has lost the route to ${cart.pod.name}`);
+  say.command(second.name, "calico-node bgp");
+  speakers.set(second, await startBgp(second));
+  await eventually("the sessions of all nodes are up again", () => isMeshUp(lab.nodes));
+  const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(await pings) ?? [];
+  check(sent !== undefined && sent === received, `of ${sent} pings only ${received} were answered`);
+  say.good(`${web.pod.name} → ${cart.pod.name} meanwhile: ${sent} pings sent, ${received} answered`);
+
+  say.part("A session is configured wrongly: both ends say in words what is the matter");
+  const mistake = wrongPeer(second.address4);
+  say.command(first.name, "calicoctl apply -f - <<EOF");
+  say.outcome(`${mistake}EOF`);
+  say.outcome(await first.run(["calicoctl", "apply", "-f", "-"], { env: DATASTORE, stdin: mistake }));
+  const complaints = [
+    [first, "AS 65001 is configured"],
+    [second, "OPEN rejected by"],
+  ] as const;
+  for (const [node, words] of complaints) {
+    await eventually(`${node.name} says why there is no session`, async () => (await nodeStatus(node)).includes(words));
+    say.command(node.name, "calicoctl node status | grep -A1 'Last errors'");
+    say.outcome((await nodeStatus(node)).match(/^Last errors\n.*/m)?.[0] ?? "");
+  }
+  for (const node of [first, second]) {
+    const row = (await nodeStatus(node)).split("\n").find((line) => line.includes(`${third.address4} `));
+    check(row?.includes("Established") === true, `${node.name} has lost the session with ${third.name}, too: ${row}`);
+  }
+  say.good(`their sessions with ${third.name} stay up`);
+  await command(first, "calicoctl delete bgppeer mistake");
+  say.explain("They try again after 5 s; meanwhile, policy.");
+}
+
+interface Block {
+  readonly node: string;
+  readonly cidr: string;
+}
+
+const startBgp = (node: Node): Promise<Daemon> =>
+  node.daemon("bgp", ["calico-node", "bgp"], { ...DATASTORE, NODENAME: node.name, NO_DEFAULT_POOLS: "true" });
+
+/** Empty while the process does not answer yet. */
+const nodeStatus = async (node: Node): Promise<string> => (await node.exec(["calicoctl", "node", "status"])).stdout;
+
+/** Whether each of these has sessions, all of them are up, and there is nothing else to say. */
+async function isMeshUp(nodes: readonly Node[]): Promise<boolean> {
+  const all = await Promise.all(nodes.map(nodeStatus));
+  return all.every((status) => status.includes("| Established |") && !/\| start +\||^Not as configured/m.test(status));
+}
+
+/** The third act: the agent on every node, a policy, what it does, and why. */
 async function policyAct(lab: Lab, attached: readonly Attached[]): Promise<void> {
   const first = lab.nodes[0]!;
   const [web, , cart, , db] = attached as readonly [Attached, Attached, Attached, Attached, Attached];
-  say.part("The agent starts on every node");
-  say.command("each node", "calico-node");
-  for (const node of lab.nodes) node.start(["calico-node"], { env: AGENT, timeout: 600_000 });
+  say.part("The agent for policy starts on every node");
+  say.explain("`calico-node` without a word more runs both, and starts again what ends. Here they came one by one.");
+  say.command("each node", "calico-node felix");
+  for (const node of lab.nodes) node.start(["calico-node", "felix"], { env: AGENT, timeout: 600_000 });
   for (const node of lab.nodes) {
     await eventually(`the agent of ${node.name} is ready`, async () => {
       const { status } = await node.exec(["calico-node", "health", "--felix-ready"], { env: AGENT });
@@ -177,6 +263,9 @@ async function policyAct(lab: Lab, attached: readonly Attached[]): Promise<void>
   await command(first, `calicoctl delete networkpolicies.networking.k8s.io only-the-cart -n ${NAMESPACE}`);
   await eventually("the policy is gone", () => answers(web, db));
   await ping(web, db);
+  await eventually("the session that was configured wrongly is up again", () => isMeshUp(lab.nodes));
+  say.good(`and the session of ${first.name} and ${lab.nodes[1]!.name} is up again`);
+  await ping(web, cart);
 }
 
 async function answers(from: Attached, to: Attached): Promise<boolean> {
@@ -283,7 +372,7 @@ async function command(node: Node, line: string): Promise<void> {
   say.outcome(await node.run(line.split(" "), { env: DATASTORE }));
 }
 
-async function blockOwners(node: Node): Promise<{ node: string; cidr: string }[]> {
+async function blockOwners(node: Node): Promise<Block[]> {
   const text = await node.run(["calicoctl", "get", "blockaffinities", "-o", "json"], { env: DATASTORE });
   const { items } = JSON.parse(text) as { items: { spec: { node: string; cidr: string } }[] };
   return items.map(({ spec }) => ({ node: spec.node, cidr: spec.cidr }));

@@ -14,6 +14,8 @@ export interface BirdBackendOptions {
   readonly folder: string;
   /** Its control socket, where `birdc` and upstream's tools look. */
   readonly socket: string;
+  /** Default `bird`, found by PATH. */
+  readonly executable?: string;
   /** Calls back once; answers how to call it off. */
   after(milliseconds: number, callback: () => void): () => void;
 }
@@ -28,6 +30,8 @@ class BirdBackend implements Backend {
   #bird: Bird | undefined;
   #node: NodeBgp | undefined;
   #refused: string | undefined;
+  /** Since when it does not run, and why. */
+  #ended: { readonly at: number; readonly why: string } | undefined;
   #again: (() => void) | undefined;
   #work: Promise<unknown> = Promise.resolve();
   #closed = false;
@@ -54,6 +58,7 @@ class BirdBackend implements Backend {
       const { changed, started, message } = await this.#bird.apply(renderBird2(this.#node));
       if (changed || started) log.info(started ? "BIRD was started" : "BIRD was configured", { message });
       this.#refused = undefined;
+      this.#ended = undefined;
     } catch (error) {
       this.#refused = (error as Error).message;
       log.error("BIRD goes on as it was", { error: this.#refused });
@@ -62,8 +67,14 @@ class BirdBackend implements Backend {
   }
 
   async #open(): Promise<Bird> {
-    const { folder, socket, log } = this.#options;
-    const bird = await openBird({ folder, socket, runs: "child", log: (line) => log.info("BIRD", { line }) });
+    const { folder, socket, log, executable } = this.#options;
+    const bird = await openBird({
+      folder,
+      socket,
+      runs: "child",
+      log: (line) => log[levelOf(line)]("BIRD", { line }),
+      ...(executable !== undefined && { executable }),
+    });
     void bird.ended.then(({ exitCode, signal, lastLines }) => {
       if (this.#closed) return;
       log.error("BIRD ended; it is started again", {
@@ -72,6 +83,10 @@ class BirdBackend implements Backend {
         said: lastLines.join(" | "),
       });
       this.#bird = undefined;
+      const how = signal ?? (exitCode === undefined ? "its control socket closed" : `exit status ${exitCode}`);
+      // Who is killed has nothing to say of it.
+      const last = signal === undefined ? lastLines.at(-1) : undefined;
+      this.#ended = { at: Date.now(), why: `it ended (${[how, ...(last === undefined ? [] : [last])].join("; ")})` };
       this.#later();
     });
     return bird;
@@ -85,21 +100,26 @@ class BirdBackend implements Backend {
 
   async status(): Promise<BgpStatus> {
     const node = this.#node;
+    const ended = this.#ended;
     const problems = [
       ...(node ? [...node.problems, ...bird2Problems(node)] : []),
+      ...(ended ? [`BIRD is not running: ${ended.why}; it is started again`] : []),
       ...(this.#refused === undefined ? [] : [this.#refused]),
     ];
-    const state = await this.#bird?.state().catch((error: Error) => {
-      problems.push(error.message);
-      return undefined;
-    });
+    const state = ended
+      ? undefined
+      : await this.#bird?.state().catch((error: Error) => {
+          problems.push(error.message);
+          return undefined;
+        });
     return {
       node: node?.node ?? "",
       asn: node?.asn ?? 0,
       routerId: node?.routerId ?? "",
       backend: "bird",
       restarting: state?.status.recovering ?? false,
-      peers: node ? [...peersOf(node.ipv4.peers, 4, state), ...peersOf(node.ipv6.peers, 6, state)] : [],
+      ...daemonOf(state),
+      peers: node ? [...peersOf(node.ipv4.peers, 4, state, ended), ...peersOf(node.ipv6.peers, 6, state, ended)] : [],
       problems,
     };
   }
@@ -126,9 +146,51 @@ class BirdBackend implements Backend {
   }
 }
 
-function peersOf(peers: readonly Peer[], family: Family, state: BirdState | undefined): PeerStatus[] {
+/** By the class that BIRD gives a line: `2026-11-23 03:14:28.664 <TRACE> Mesh_10_0_0_2: State changed to down`. */
+function levelOf(line: string): "debug" | "info" | "warning" | "error" {
+  switch (/<([A-Z]+)>/.exec(line)?.[1]) {
+    case "TRACE":
+    case "DBG":
+    case "DEBUG":
+      return "debug";
+    case "WARN":
+    case "RMT":
+    case "AUTH":
+      return "warning";
+    case "ERR":
+    case "BUG":
+      return "error";
+    default:
+      return "info";
+  }
+}
+
+type Ended = { readonly at: number; readonly why: string } | undefined;
+
+function daemonOf(state: BirdState | undefined): Pick<BgpStatus, "version" | "startedAt" | "reconfiguredAt"> {
+  if (!state) return {};
+  const { version, lastReboot, lastReconfiguration } = state.status;
+  const moment = (text: string | undefined): number => Date.parse((text ?? "").replace(" ", "T"));
+  const [startedAt, reconfiguredAt] = [moment(lastReboot), moment(lastReconfiguration)];
+  return {
+    ...(version !== undefined && { version: `BIRD ${version}` }),
+    ...(!Number.isNaN(startedAt) && { startedAt }),
+    ...(!Number.isNaN(reconfiguredAt) && { reconfiguredAt }),
+  };
+}
+
+function peersOf(peers: readonly Peer[], family: Family, state: BirdState | undefined, ended: Ended): PeerStatus[] {
   const found = new Map(state?.peers.map((peer) => [peer.name, peer]));
-  return peers.map((peer) => peerStatus(peer, family, found.get(peer.name)));
+  return peers.map((peer) => {
+    const status = peerStatus(peer, family, found.get(peer.name));
+    if (!ended) return status;
+    const { at, why } = ended;
+    return {
+      ...status,
+      since: at,
+      lastError: { code: "BIRD_NOT_RUNNING", message: `BIRD is not running: ${why}`, at },
+    };
+  });
 }
 
 function peerStatus(peer: Peer, family: Family, found: BirdPeer | undefined): PeerStatus {

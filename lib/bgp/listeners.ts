@@ -34,12 +34,12 @@ class Standing implements Listener {
     };
   }
 
-  /** Listens there instead; without an address and port, nowhere. Throws a SysError, and then listens nowhere. */
-  move(port: number | undefined, address?: Address): void {
+  /** Listens there instead; without a port, nowhere. Whom the kernel does not take, in words. Throws a SysError, and then listens nowhere. */
+  move(port: number | undefined, address?: Address): string[] {
     const where = port === undefined ? "" : `${address ? formatAddress(address) : "*"} ${port}`;
-    if (where === this.#where) return;
+    if (where === this.#where) return this.#registerRest();
     this.close();
-    if (port === undefined) return;
+    if (port === undefined) return [];
     this.#listener = openListener({
       family: this.#family,
       port,
@@ -47,12 +47,28 @@ class Standing implements Listener {
       onStranger: (stranger) => this.#log.info("a stranger was turned away", { address: formatAddress(stranger) }),
     });
     this.#where = where;
-    for (const peer of this.#peers.keys()) this.#peers.set(peer, this.#listener.register(peer));
     this.#log.info("listens", { family: this.#family, where });
+    return this.#registerRest();
+  }
+
+  #registerRest(): string[] {
+    const problems: string[] = [];
+    for (const [peer, registration] of this.#peers) {
+      if (registration || !this.#listener) continue;
+      try {
+        this.#peers.set(peer, this.#listener.register(peer));
+      } catch (error) {
+        problems.push(`${formatAddress(peer.address)} cannot connect to this node: ${(error as Error).message}`);
+      }
+    }
+    return problems;
   }
 
   close(): void {
-    for (const registration of this.#peers.values()) registration?.close();
+    for (const [peer, registration] of this.#peers) {
+      registration?.close();
+      this.#peers.set(peer, undefined);
+    }
     this.#listener?.close();
     this.#listener = undefined;
     this.#where = "";
@@ -77,7 +93,7 @@ export class Listeners {
     for (const family of [4, 6] as const) {
       const own = addresses.map(parseAddress).find(({ version }) => version === family);
       try {
-        this.#of[family].move(own && port, onlyNodeAddresses ? own : undefined);
+        problems.push(...this.#of[family].move(own && port, onlyNodeAddresses ? own : undefined));
       } catch (error) {
         problems.push(`cannot listen for BGP on IPv${family} port ${port}: ${(error as Error).message}`);
       }

@@ -19,6 +19,12 @@ const HOLD_TIME = 90;
 const RESTART_TIME = 120;
 /** A node that comes up meets the others at once, and again soon while they come up, too. Milliseconds. */
 const TIMES = { connectDelay: 100, connectRetry: 1_000 };
+/** How long a peer that is back may take to tell everything again: it may itself wait for others, BIRD and this speaker 240 s. Milliseconds. */
+const STALE_WAIT = 360_000;
+/** Two bytes on the wire. Seconds. */
+const MOST_HOLD_TIME = 65_535;
+/** How long a peer that marks no end of its table (RFC 4724 2) may take to tell it, in milliseconds. */
+const TABLE_WAIT = 10_000;
 /** Of what is wrong with a peer's UPDATEs so many are logged for each session; the rest is counted. */
 const LOGGED_PROBLEMS = 10;
 
@@ -47,12 +53,19 @@ export class Peering implements SessionHandler {
   #peer: Peer;
   #node: NodeBgp;
   readonly #session: Session;
-  readonly #bfd: BfdSession | undefined;
+  #bfd: { readonly local: string; readonly session: BfdSession } | undefined;
   #id: PeerId | undefined;
-  #dropStale: (() => void) | undefined;
+  /** While routes of an earlier session are kept: how long that was promised at its end (milliseconds since 1970), and how to call off the timer. */
+  #stale: { readonly until: number; readonly cancel: () => void } | undefined;
+  /** Of the session: its tables' ends are marked (RFC 4724 2); that of the first has come; it is between the marks of telling it again (RFC 7313). */
+  #marksEnd = false;
+  #ended = false;
+  #refreshing = false;
   #problems = 0;
   /** Tells everything again after a restart of ours, and has not yet. Undefined until the session has been up or the wait is over. */
   #told = false;
+  /** While the session is up and its end of the table has not come: how to stop waiting for it. */
+  #telling: (() => void) | undefined;
   #closed = false;
 
   constructor(peer: Peer, family: Family, node: NodeBgp, shared: Shared) {
@@ -72,7 +85,7 @@ export class Peering implements SessionHandler {
         peerAsn: peer.asn,
         routerId: routerIdNumber(node.routerId),
         passive: peer.passive,
-        holdTime: peer.keepaliveTime === undefined ? HOLD_TIME : Math.max(HOLD_TIME, 3 * peer.keepaliveTime),
+        holdTime: Math.min(MOST_HOLD_TIME, Math.max(HOLD_TIME, 3 * (peer.keepaliveTime ?? 0))),
         ...(source && { sourceAddress: source }),
         ...(peer.ttlSecurity !== undefined && { ttlSecurity: peer.ttlSecurity }),
         ...(peer.password !== undefined && { password: peer.password }),
@@ -82,21 +95,21 @@ export class Peering implements SessionHandler {
       },
       this,
     );
-    const own = source ?? ownAddress(node, family);
-    this.#bfd =
-      peer.bfd && own
-        ? shared
-            .bfd()
-            .open({ name: peer.name, local: own, remote: address, ...peer.bfd }, ({ state, diagnostic }, failed) => {
-              this.#shared.log.info("BFD", { peer: this.name, state, diagnostic });
-              if (failed && this.#id !== undefined) {
-                this.#session.reset({
-                  code: "BFD_DOWN",
-                  message: `BFD says that ${peer.address} is gone: ${diagnostic}`,
-                });
-              }
-            })
-        : undefined;
+    if (source) this.#openBfd(source);
+  }
+
+  /** Without a source address of its own it speaks from where the session does, which is known once that is up. */
+  #openBfd(local: Address): void {
+    const { bfd, address, name } = this.#peer;
+    if (!bfd || this.#bfd?.local === formatAddress(local)) return;
+    this.#bfd?.session.close();
+    const options = { name, local, remote: parseAddress(address), ...bfd };
+    const session = this.#shared.bfd().open(options, ({ state, diagnostic }, failed) => {
+      this.#shared.log.info("BFD", { peer: this.name, state, diagnostic });
+      if (!failed || this.#id === undefined) return;
+      this.#session.reset({ code: "BFD_DOWN", message: `BFD says that ${address} is gone: ${diagnostic}` });
+    });
+    this.#bfd = { local: formatAddress(local), session };
   }
 
   get name(): string {
@@ -112,6 +125,10 @@ export class Peering implements SessionHandler {
   /** Whether it may still tell what the process before this one knew. */
   get awaited(): boolean {
     return !this.#told;
+  }
+  /** Whether its table is on its way. Also of a peer whose table is not waited for: what it told the process before may be in the kernel. */
+  get telling(): boolean {
+    return this.#telling !== undefined;
   }
 
   /** Whether the session can stay as it is. */
@@ -134,8 +151,8 @@ export class Peering implements SessionHandler {
   /** Gracefully says why; otherwise leaves without a word, so that the other keeps forwarding until the next process is here. */
   async close(graceful: boolean, text?: string): Promise<void> {
     this.#closed = true;
-    this.#bfd?.close();
-    this.#dropStale?.();
+    this.#bfd?.session.close();
+    this.#stale?.cancel();
     await this.#session.close({ graceful, ...(text !== undefined && { text }) });
     this.#leave([]);
     if (graceful) this.#shared.rib.dropStale(this.name);
@@ -146,9 +163,15 @@ export class Peering implements SessionHandler {
     const node = this.#node;
     const localAsn = peer.localAsn ?? node.asn;
     this.#problems = 0;
+    this.#ended = false;
+    this.#refreshing = false;
+    if (peer.sourceAddress === undefined) this.#openBfd(localAddress);
     const { gracefulRestart, enhancedRouteRefresh } = open.capabilities;
+    this.#marksEnd = gracefulRestart !== undefined;
     // RFC 4724 4.2: what it did not keep over its restart is gone.
     if (!gracefulRestart?.families.some((kept) => kept.family === this.family && kept.forwarding)) this.#forgetStale();
+    // It is back in time. What it is slow to tell again stays meanwhile, as it does with the peers that it waits for.
+    else if (this.#stale) this.#keepStale(this.#stale.until, STALE_WAIT);
     this.#id = this.#shared.rib.addPeer({
       name: peer.name,
       type: peer.asn === localAsn ? "ibgp" : "ebgp",
@@ -166,6 +189,8 @@ export class Peering implements SessionHandler {
       exportPolicy: exportPolicy(node, this.family, peer),
       send: (message) => this.#session.send(message),
     });
+    const markEnd = (): void => this.#tableTold();
+    this.#telling = gracefulRestart ? () => {} : this.#shared.edges.after(TABLE_WAIT, markEnd);
     // RFC 4724 4.1: neither those that do not know graceful restart nor those that restart themselves are waited for.
     if (gracefulRestart === undefined || gracefulRestart.restarting) this.#tell();
   }
@@ -178,17 +203,26 @@ export class Peering implements SessionHandler {
     }
     this.#shared.rib.update(this.#id, update);
     if (update.endOfRib === undefined) return;
-    this.#shared.rib.endOfRib(this.#id, update.endOfRib);
-    if (update.endOfRib !== this.family) return;
-    this.#dropStale?.();
-    this.#dropStale = undefined;
+    // Once a session: it takes a look at everything the peer ever told.
+    if (update.endOfRib !== this.family || this.#ended) return;
+    this.#ended = true;
+    this.#shared.rib.endOfRib(this.#id, this.family);
+    this.#stale?.cancel();
+    this.#stale = undefined;
     this.#tell();
+    this.#tableTold();
   }
 
   refresh({ family, kind }: RouteRefresh): void {
     if (this.#id === undefined) return;
-    if (kind === "request") this.#shared.rib.sendAgain(this.#id, family);
-    else if (kind === "begin") this.#shared.rib.refreshBegins(this.#id, family);
+    if (kind === "request") {
+      this.#shared.rib.sendAgain(this.#id, family);
+      return;
+    }
+    // RFC 7313 4: not before the end of the first table where that is marked; an end without a beginning says nothing.
+    if (family !== this.family || (kind === "begin" ? this.#marksEnd && !this.#ended : !this.#refreshing)) return;
+    this.#refreshing = kind === "begin";
+    if (kind === "begin") this.#shared.rib.refreshBegins(this.#id, family);
     else this.#shared.rib.refreshEnds(this.#id, family);
   }
 
@@ -197,16 +231,21 @@ export class Peering implements SessionHandler {
   }
 
   down(error: SessionError, keep: readonly Family[], time: number): void {
-    this.#leave(this.#closed ? [] : keep);
+    const { edges } = this.#shared;
+    const keeps = keep.length > 0 && !this.#closed;
+    // What the session before left behind, and this one had time to tell again, is not kept another time.
+    if (this.#stale && (!keeps || edges.now() >= this.#stale.until)) this.#forgetStale();
+    this.#leave(keeps ? keep : []);
     this.#shared.log.warning("session is down", {
       peer: this.name,
       code: error.code,
       why: error.message,
-      "routes kept": keep.length > 0,
+      "routes kept": keeps,
     });
-    if (keep.length === 0 || this.#closed) return;
-    // Counted from the first loss: a peer that restarts again and again is not believed for ever.
-    this.#dropStale ??= this.#shared.edges.after(time * 1000, () => this.#forgetStale());
+    if (!keeps) return;
+    // Counted from the first loss: RFC 4724 4.2 would not keep anything over a second one, so that nobody is believed for ever.
+    const until = this.#stale?.until ?? edges.now() + time * 1000;
+    this.#keepStale(until, until - edges.now());
   }
 
   stateChanged(state: State, error?: SessionError): void {
@@ -222,7 +261,7 @@ export class Peering implements SessionHandler {
     const session = this.#session.status;
     const counts = this.#id === undefined ? undefined : this.#shared.rib.counts(this.#id);
     const of = (which: "received" | "accepted" | "best" | "sent"): number => counts?.[which][this.family] ?? 0;
-    const bfd = this.#bfd?.status;
+    const bfd = this.#bfd?.session.status;
     return {
       name,
       kind,
@@ -249,9 +288,14 @@ export class Peering implements SessionHandler {
     };
   }
 
+  #keepStale(until: number, milliseconds: number): void {
+    this.#stale?.cancel();
+    this.#stale = { until, cancel: this.#shared.edges.after(milliseconds, () => this.#forgetStale()) };
+  }
+
   #forgetStale(): void {
-    this.#dropStale?.();
-    this.#dropStale = undefined;
+    this.#stale?.cancel();
+    this.#stale = undefined;
     this.#shared.rib.dropStale(this.name);
   }
 
@@ -259,6 +303,14 @@ export class Peering implements SessionHandler {
     if (this.#id === undefined) return;
     this.#shared.rib.removePeer(this.#id, keep);
     this.#id = undefined;
+    this.#tableTold();
+  }
+
+  #tableTold(): void {
+    if (!this.#telling) return;
+    this.#telling();
+    this.#telling = undefined;
+    this.#shared.toldAll();
   }
 
   #tell(): void {
@@ -287,9 +339,4 @@ export class Peering implements SessionHandler {
       others: [],
     };
   }
-}
-
-function ownAddress(node: NodeBgp, family: Family): Address | undefined {
-  const text = (family === 4 ? node.ipv4 : node.ipv6).address;
-  return text === undefined ? undefined : parseAddress(text);
 }

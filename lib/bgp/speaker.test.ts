@@ -2,9 +2,10 @@ import { describe, expect, test } from "vitest";
 import { type Address, formatAddress, formatCidr, parseAddress, parseCidr } from "../ip/index.ts";
 import { silentLogger } from "../telemetry/index.ts";
 import type { Backend } from "./backend.ts";
+import type { BfdStatus } from "./bfd/index.ts";
 import type { Edges } from "./edges.ts";
 import type { KernelOptions, LearnedRoute, StaticRoute } from "./kernel/index.ts";
-import type { FamilyBgp, NodeBgp, Peer } from "./model/index.ts";
+import type { BfdParameters, FamilyBgp, NodeBgp, Peer } from "./model/index.ts";
 import type { SessionHandler, SessionOptions } from "./session/index.ts";
 import { openSpeaker } from "./speaker.ts";
 import type { Capabilities, Negotiated, Open, PathAttributes, Update } from "./wire/index.ts";
@@ -50,11 +51,14 @@ class FakeSession {
     this.closed = how;
   }
   up(capabilities: Partial<Capabilities> = {}): void {
+    this.upWith({ ...this.options.capabilities(), ...capabilities });
+  }
+  upWith(capabilities: Capabilities): void {
     const open: Open = {
       asn: this.options.peerAsn,
       holdTime: 90,
       routerId: Number(this.options.address.value & 0xffff_ffffn),
-      capabilities: { ...this.options.capabilities(), ...capabilities },
+      capabilities,
     };
     this.handler.established(open, NEGOTIATED, parseAddress("10.0.0.1"));
   }
@@ -115,6 +119,7 @@ class World {
   statics: string[] = [];
   kernel!: KernelOptions;
   restartEnded = false;
+  readonly bfd: { between: string; changed: (status: BfdStatus, failed: boolean) => void }[] = [];
   readonly timers: { at: number; callback: () => void }[] = [];
   listening: readonly string[] = [];
   listenProblems: readonly string[] = [];
@@ -140,6 +145,7 @@ class World {
       openKernel: async (options) => {
         this.kernel = options;
         return {
+          inherited: true,
           setLearned: (destination, route) => {
             if (route) this.learned.set(formatCidr(destination), words(route));
             else this.learned.delete(formatCidr(destination));
@@ -156,9 +162,13 @@ class World {
           close: async () => {},
         };
       },
-      openBfd: () => {
-        throw new Error("no BFD here");
-      },
+      openBfd: () => ({
+        open: ({ local, remote }, changed) => {
+          this.bfd.push({ between: `${formatAddress(local)} ${formatAddress(remote)}`, changed });
+          return { status: BFD_STATUS, change: () => {}, close: () => {} };
+        },
+        close: async () => {},
+      }),
       now: () => 0,
       after: (at, callback) => {
         const timer = { at, callback };
@@ -184,6 +194,16 @@ class World {
     }
   }
 }
+
+const BFD_STATUS: BfdStatus = {
+  state: "Up",
+  remoteState: "Up",
+  diagnostic: "",
+  sendInterval: 300,
+  detectionTime: 900,
+  since: 0,
+  flaps: 0,
+};
 
 const words = ({ nextHops, metric, overridesLocal }: LearnedRoute): string =>
   `via ${nextHops.map((address: Address) => formatAddress(address)).join(",")} metric ${metric}${overridesLocal ? " overrides" : ""}`;
@@ -265,6 +285,16 @@ describe("configuration by difference", () => {
     expect(world.sessions.some(({ closed }) => closed)).toBe(false);
     await world.backend.configure(node({ peers: filtered }));
     await world.until(() => world.learned.has("192.168.1.0/26"));
+  });
+
+  test("a peer that cannot be had is told of, and the others go on", async () => {
+    const world = await World.start();
+    await world.backend.configure(node({ peers: [peer(2), peer(3, { sourceAddress: "nonsense" }), peer(4)] }));
+    expect(world.sessions.map(({ options }) => options.name)).toEqual(["Mesh_10_0_0_2", "Mesh_10_0_0_4"]);
+    expect((await world.backend.status()).problems).toEqual([expect.stringMatching(/^Mesh_10_0_0_3: .*nonsense/)]);
+    await world.backend.configure(node({ peers: [peer(2), peer(3), peer(4)] }));
+    expect(world.session("Mesh_10_0_0_3").closed).toBeUndefined();
+    expect((await world.backend.status()).problems).toEqual([]);
   });
 
   test("another AS number begins everything anew", async () => {
@@ -368,6 +398,37 @@ describe("routes", () => {
   });
 });
 
+describe("BFD", () => {
+  const bfd: BfdParameters = { minReceive: 300, minSend: 300, multiplier: 3, multihop: false };
+
+  test("runs between the addresses of the session: the source address at once, another once the session is up", async () => {
+    const world = await World.start();
+    const { sourceAddress: _, ...anywhere } = peer(3);
+    await world.backend.configure(
+      node({
+        peers: [
+          { ...peer(2), sourceAddress: "10.0.0.9", bfd },
+          { ...anywhere, bfd },
+        ],
+      }),
+    );
+    expect(world.bfd.map(({ between }) => between)).toEqual(["10.0.0.9 10.0.0.2"]);
+    world.session("Mesh_10_0_0_3").up();
+    expect(world.bfd.map(({ between }) => between)).toEqual(["10.0.0.9 10.0.0.2", "10.0.0.1 10.0.0.3"]);
+  });
+
+  test("a failure ends the session, an end by intent does not", async () => {
+    const world = await World.start();
+    await world.backend.configure(node({ peers: [{ ...peer(2), sourceAddress: "10.0.0.1", bfd }] }));
+    const session = world.session("Mesh_10_0_0_2");
+    session.up();
+    world.bfd[0]!.changed({ ...BFD_STATUS, state: "Down" }, false);
+    expect(session.resets).toEqual([]);
+    world.bfd[0]!.changed({ ...BFD_STATUS, state: "Down" }, true);
+    expect(session.resets).toEqual(["BFD_DOWN"]);
+  });
+});
+
 describe("restart", () => {
   test("nothing is taken from the kernel before every peer has told its routes", async () => {
     const world = await World.start();
@@ -397,6 +458,43 @@ describe("restart", () => {
     await world.until(() => world.restartEnded);
   });
 
+  test("a peer whose table is not waited for may still tell it before anything is taken from the kernel", async () => {
+    const world = await World.start();
+    await world.backend.configure(node({ peers: [peer(2), peer(3)] }));
+    const restarting = world.session("Mesh_10_0_0_2");
+    const without = world.session("Mesh_10_0_0_3");
+    restarting.up({ gracefulRestart: { restarting: true, notification: true, time: 120, families: [] } });
+    const { gracefulRestart: _, ...plain } = without.options.capabilities();
+    without.upWith(plain);
+    expect((await world.backend.status()).restarting).toBe(false);
+    restarting.toldAll();
+    expect(world.restartEnded).toBe(false);
+    world.timers.find(({ at }) => at === 10_000)!.callback();
+    await world.until(() => world.restartEnded);
+  });
+
+  test("a configuration that replaces every session does not end it between the old ones and the new", async () => {
+    const world = await World.start();
+    await world.backend.configure(node({ peers: [peer(2)] }));
+    const capabilities = { gracefulRestart: { restarting: false, notification: true, time: 120, families: [] } };
+    world.session("Mesh_10_0_0_2").up(capabilities);
+    await world.backend.configure(node({ peers: [peer(2, { password: "secret" })] }));
+    expect((await world.backend.status()).restarting).toBe(true);
+    world.session("Mesh_10_0_0_2").up(capabilities);
+    world.session("Mesh_10_0_0_2").toldAll();
+    await world.until(() => world.restartEnded);
+  });
+
+  test("a peer that goes before it has told its table is not waited for", async () => {
+    const world = await World.start();
+    await world.backend.configure(node({ peers: [peer(2)] }));
+    const session = world.session("Mesh_10_0_0_2");
+    session.up({ gracefulRestart: { restarting: true, notification: true, time: 120, families: [] } });
+    expect(world.restartEnded).toBe(false);
+    session.drop();
+    await world.until(() => world.restartEnded);
+  });
+
   test("routes of a peer that restarts stay until it has told them again, or its time is over", async () => {
     const world = await World.start();
     await world.backend.configure(node({ peers: [peer(2)] }));
@@ -414,6 +512,52 @@ describe("restart", () => {
     session.drop([4]);
     world.timers.find(({ at }) => at === 120_000)!.callback();
     await world.until(() => world.learned.size === 0);
+  });
+
+  test("marks of a refresh count between the end of the first table and the mark before (RFC 7313 4)", async () => {
+    const world = await World.start();
+    await world.backend.configure(node({ peers: [peer(2)] }));
+    const session = world.session("Mesh_10_0_0_2");
+    session.up({});
+    session.tells(["192.168.1.0/26", "192.168.2.0/26"]);
+    session.toldAll();
+    await world.until(() => world.learned.size === 2);
+    const rests = () => world.until(() => [...world.backend.routes("accepted", session.options.name)!].length === 2);
+    // No beginning: nothing is known to be complete.
+    session.handler.refresh({ family: 4, kind: "end" });
+    session.drop([4]);
+    session.up({});
+    session.handler.refresh({ family: 4, kind: "begin" });
+    session.tells(["192.168.1.0/26"]);
+    session.handler.refresh({ family: 4, kind: "end" });
+    await rests();
+    expect(world.learned.size).toBe(2);
+    session.tells(["192.168.2.0/26"]);
+    session.toldAll();
+    session.handler.refresh({ family: 4, kind: "begin" });
+    session.tells(["192.168.1.0/26"]);
+    session.handler.refresh({ family: 4, kind: "end" });
+    await world.until(() => world.learned.size === 1);
+  });
+
+  test("an end of the table that comes again is no news", async () => {
+    const world = await World.start();
+    await world.backend.configure(node({ peers: [peer(2)] }));
+    const session = world.session("Mesh_10_0_0_2");
+    session.up({});
+    session.tells(["192.168.1.0/26"]);
+    session.toldAll();
+    session.handler.refresh({ family: 4, kind: "begin" });
+    session.toldAll();
+    await world.until(() => world.learned.size === 1);
+    session.handler.refresh({ family: 4, kind: "end" });
+    await world.until(() => world.learned.size === 0);
+  });
+
+  test("a keepalive time of hours is offered as what fits into the message", async () => {
+    const world = await World.start();
+    await world.backend.configure(node({ peers: [peer(2, { keepaliveTime: 30_000 })] }));
+    expect(world.session("Mesh_10_0_0_2").options.holdTime).toBe(65_535);
   });
 
   test("a session that ends without a graceful restart takes its routes along", async () => {

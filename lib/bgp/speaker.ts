@@ -5,8 +5,9 @@
  * what is best goes through the kernel policy into the kernel (kernel/); what others put into the kernel, and the blocks and services of this
  * node, are the tables' local routes.
  *
- * After a start nothing that the process before left in the kernel is removed, and nothing is chosen for good, until every peer has told its
- * table again or the time for that is over (RFC 4724 4.1).
+ * After a start nothing that the process before left in the kernel is removed, and our own tables have no end (RFC 4724 4.1), until every peer has
+ * told its table again or the time for that is over. Nothing is chosen either, though not for as long: a peer that is dead must not keep what the
+ * others tell out of the kernel. Where the process before left nothing the node has just come up, and what is learned counts at once.
  */
 import { formatCidr, parseAddress, parseCidr } from "../ip/index.ts";
 import type { Logger } from "../telemetry/index.ts";
@@ -27,6 +28,16 @@ const ROUTE_PROTOCOL = 12;
 const KERNEL_CHECK = 90_000;
 /** How long peers may take to tell their tables again after a start, in milliseconds (BIRD's `graceful restart wait`). */
 const RESTART_WAIT = 240_000;
+/**
+ * How long nothing is chosen after a start while peers have not told their tables (RFC 4724 4.1: the selection deferral timer). A peer that is dead would
+ * keep new routes of all others out of the kernel; what is removed from it, and the end of our own tables, wait for {@link RESTART_WAIT}. Milliseconds.
+ */
+const SELECTION_WAIT = 15_000;
+/**
+ * Where the first configuration has no peers, or more of them come while the restart lasts, so long no other must come before it may be over:
+ * Nodes may become known one by one. Milliseconds.
+ */
+const PEERS_COME = 5_000;
 /** Milliseconds. */
 const LISTEN_AGAIN = 5_000;
 /** Interfaces whose networks are never the node's own: workloads', and the one with all the addresses of Services (confd's bird.cfg). */
@@ -52,7 +63,9 @@ class Speaker implements Backend {
   readonly #log: Logger;
   readonly #peerings = new Map<string, Peering>();
   readonly #kernelProblems: string[] = [];
+  readonly #peerProblems: string[] = [];
   readonly #shared: Omit<Shared, "rib">;
+  readonly #restartWait: number;
   #kernel!: KernelTable;
   #rib: Rib | undefined;
   #node: NodeBgp | undefined;
@@ -61,10 +74,19 @@ class Speaker implements Backend {
   /** Local routes by source and destination, to begin anew with when the tables do. */
   readonly #local = new Map<string, { cidr: string; source: LocalRoute["source"]; route: LocalRoute }>();
   #restarting = true;
+  /** Whether what the process before left in the kernel is of no interest any more. */
+  #released = false;
   #listenProblems: readonly string[] = [];
   #listenAgain: (() => void) | undefined;
-  #stopWaiting: () => void;
+  #stopWaiting: (() => void) | undefined;
+  /** While nothing is chosen yet. */
+  #selection: (() => void) | undefined;
+  /** While more peers are expected to be configured. */
+  #peersCome: (() => void) | undefined;
   #work: Promise<void> = Promise.resolve();
+  #wanted: NodeBgp | undefined;
+  /** Peerings are being taken away and made: who is awaited is not known yet. */
+  #configuring = false;
 
   constructor({ edges, log, restartWait = RESTART_WAIT }: SpeakerOptions) {
     this.#edges = edges;
@@ -76,10 +98,7 @@ class Speaker implements Backend {
       restarting: () => this.#restarting,
       toldAll: () => this.#checkRestart(),
     };
-    this.#stopWaiting = edges.after(restartWait, () => {
-      const missing = this.#awaited().map(({ name }) => name);
-      this.#endRestart(`no longer waiting for ${missing.join(", ") || "a configuration"}`);
-    });
+    this.#restartWait = restartWait;
   }
 
   async start(): Promise<void> {
@@ -109,7 +128,11 @@ class Speaker implements Backend {
   }
 
   configure(node: NodeBgp): Promise<void> {
-    const run = (): Promise<void> => this.#configure(node);
+    this.#wanted = node;
+    // What came meanwhile makes those before it needless: closing sessions takes time.
+    const run = async (): Promise<void> => {
+      if (this.#wanted === node) await this.#configure(node);
+    };
     this.#work = this.#work.then(run, run);
     return this.#work;
   }
@@ -117,6 +140,21 @@ class Speaker implements Backend {
   async #configure(node: NodeBgp): Promise<void> {
     const before = this.#node;
     this.#node = node;
+    this.#configuring = true;
+    try {
+      await this.#apply(before, node);
+    } finally {
+      this.#configuring = false;
+    }
+    this.#checkRestart();
+  }
+
+  async #apply(before: NodeBgp | undefined, node: NodeBgp): Promise<void> {
+    // Not before: without a configuration nobody can be waited for, however long it takes to come.
+    if (!before) {
+      this.#stopWaiting = this.#edges.after(this.#restartWait, () => this.#waitedEnough());
+      if (this.#kernel.inherited) this.#selection = this.#edges.after(SELECTION_WAIT, () => this.#choose());
+    }
     for (const problem of node.problems) {
       if (!before?.problems.includes(problem)) this.#log.warning("configuration", { problem });
     }
@@ -144,12 +182,27 @@ class Speaker implements Backend {
     );
     this.#listen();
     const shared: Shared = { ...this.#shared, rib: this.#rib! };
+    let grown = false;
+    this.#peerProblems.length = 0;
     for (const [name, { peer, family }] of wanted) {
       const peering = this.#peerings.get(name);
-      if (peering) peering.change(peer, node);
-      else this.#peerings.set(name, new Peering(peer, family, node, shared));
+      try {
+        if (peering) peering.change(peer, node);
+        else this.#peerings.set(name, new Peering(peer, family, node, shared));
+        grown ||= !peering && !gone.some((other) => other.name === name);
+      } catch (error) {
+        const problem = `${name}: ${(error as Error).message}`;
+        this.#log.error("a peer cannot be had as it is configured", { problem });
+        this.#peerProblems.push(problem);
+      }
     }
-    this.#checkRestart();
+    if (this.#restarting && (before ? grown : !grown)) {
+      this.#peersCome?.();
+      this.#peersCome = this.#edges.after(PEERS_COME, () => {
+        this.#peersCome = undefined;
+        this.#checkRestart();
+      });
+    }
   }
 
   /** Where a port is taken, or an address is not there yet, again after a while. */
@@ -172,11 +225,13 @@ class Speaker implements Backend {
       [...this.#peerings.values()].map((peering) => peering.close(true, "the node's AS or router id changed")),
     );
     this.#peerings.clear();
+    // What was learned goes with the peers, and the kernel is told of that.
+    await this.#rib?.settled();
     this.#rib?.close();
     this.#rib = createRib({
       asn: node.asn,
       routerId: routerIdNumber(node.routerId),
-      restarting: this.#restarting,
+      restarting: this.#restarting && (this.#selection !== undefined || "choosing"),
       onBest: (changes) => this.#onBest(changes),
     });
     for (const { cidr, source, route } of this.#local.values()) {
@@ -253,16 +308,43 @@ class Speaker implements Backend {
   }
 
   #checkRestart(): void {
-    if (this.#restarting && this.#node && this.#awaited().length === 0)
+    if (this.#configuring) return;
+    if (this.#restarting && this.#node && !this.#peersCome && this.#awaited().length === 0)
       this.#endRestart("all peers have told their routes");
+    this.#releaseKernel(false);
+  }
+
+  #waitedEnough(): void {
+    this.#endRestart(
+      `no longer waiting for ${
+        this.#awaited()
+          .map(({ name }) => name)
+          .join(", ") || "more peers"
+      }`,
+    );
+    this.#releaseKernel(true);
+  }
+
+  #choose(): void {
+    this.#selection = undefined;
+    this.#rib?.choose();
   }
 
   #endRestart(why: string): void {
     if (!this.#restarting) return;
     this.#restarting = false;
-    this.#stopWaiting();
+    this.#selection?.();
+    this.#selection = undefined;
     this.#log.info("the restart is over", { why });
     this.#rib?.endOfRestart();
+  }
+
+  /** What the process before left in the kernel goes once those have told their tables, too, whose tables were not waited for. */
+  #releaseKernel(now: boolean): void {
+    if (this.#restarting || this.#released) return;
+    if (!now && [...this.#peerings.values()].some(({ telling }) => telling)) return;
+    this.#released = true;
+    this.#stopWaiting?.();
     void this.#rib?.settled().then(() => this.#kernel.endOfRestart());
   }
 
@@ -274,8 +356,8 @@ class Speaker implements Backend {
       routerId: node?.routerId ?? "",
       backend: "speaker",
       restarting: this.#restarting,
-      peers: [...this.#peerings.values()].map((peering) => peering.status()),
-      problems: [...(node?.problems ?? []), ...this.#listenProblems, ...this.#kernelProblems],
+      peers: [...this.#peerings.values()].map((peering) => peering.status()).sort((a, b) => (a.name < b.name ? -1 : 1)),
+      problems: [...(node?.problems ?? []), ...this.#peerProblems, ...this.#listenProblems, ...this.#kernelProblems],
     };
   }
 
@@ -306,7 +388,9 @@ class Speaker implements Backend {
 
   async close(how: { readonly graceful: boolean; readonly text?: string }): Promise<void> {
     await this.#work.catch(() => {});
-    this.#stopWaiting();
+    this.#stopWaiting?.();
+    this.#selection?.();
+    this.#peersCome?.();
     this.#listenAgain?.();
     // Before the sessions: the kernel keeps forwarding by what was learned from them.
     await this.#kernel.close();

@@ -50,6 +50,20 @@ describe("documents", () => {
     ]);
   });
 
+  test("have labels and annotations that are text, however they are written", async () => {
+    const [node] = await readDocuments(
+      'metadata:\n  labels: {rack: 1, rr: true, v: 1.5, text: "1", list: [1]}\n  annotations: {big: 1732290000123456789}\nspec: {rack: 1}\n',
+      "x",
+    );
+    expect(node?.value).toEqual({
+      metadata: {
+        labels: { rack: "1", rr: "true", v: "1.5", text: "1", list: [1] },
+        annotations: { big: "1732290000123456789" },
+      },
+      spec: { rack: 1 },
+    });
+  });
+
   test("keep integers that a double cannot hold", async () => {
     const [yaml] = await readDocuments("spec:\n  sequenceNumber: 1732290000123456789\n  small: 7\n", "x");
     const [json] = await readDocuments('{"spec":{"sequenceNumber":1732290000123456789,"small":7}}', "x");

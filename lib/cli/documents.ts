@@ -117,7 +117,7 @@ function itemsOf(source: string, { index, line, value }: Parsed): Document[] {
 
 function object(where: Omit<Document, "value">, value: unknown): Document {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return { ...where, value: value as Record<string, unknown> };
+    return { ...where, value: withTextLabels(value as Record<string, unknown>) };
   }
   const found = Array.isArray(value)
     ? "a sequence"
@@ -125,6 +125,29 @@ function object(where: Omit<Document, "value">, value: unknown): Document {
   throw bad(
     `${describeDocument({ ...where, value: {} })}: must be an object with apiVersion, kind and metadata, not ${found}`,
   );
+}
+
+/**
+ * `rack: 1` and `route-reflector: true` are labels too: upstream's YAML reader makes text of a scalar where text is wanted, and files that say so are
+ * about. What is no scalar stays, for the kind to refuse.
+ */
+function withTextLabels(value: Record<string, unknown>): Record<string, unknown> {
+  const { metadata } = value;
+  if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) return value;
+  const texts = (map: unknown): unknown => {
+    if (typeof map !== "object" || map === null || Array.isArray(map)) return map;
+    const isScalar = (one: unknown): boolean => ["number", "bigint", "boolean"].includes(typeof one);
+    return Object.fromEntries(Object.entries(map).map(([key, one]) => [key, isScalar(one) ? String(one) : one]));
+  };
+  const { labels, annotations } = metadata as Record<string, unknown>;
+  return {
+    ...value,
+    metadata: {
+      ...metadata,
+      ...(labels !== undefined && { labels: texts(labels) }),
+      ...(annotations !== undefined && { annotations: texts(annotations) }),
+    },
+  };
 }
 
 function bad(message: string, cause?: unknown): CliError {

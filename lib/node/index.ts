@@ -12,13 +12,19 @@
  * a restart nor a burst of work in one touches the other.
  */
 export { type AutodetectOptions, autodetect, type Detected, type Method, parseMethod } from "./autodetect.ts";
-export { nodenameFile, parseDuration } from "./environment.ts";
+export { isPolicyOnly, nodenameFile, parseDuration } from "./environment.ts";
 export { NodeError } from "./errors.ts";
 export { hostFacts } from "./host.ts";
 export { suspicion } from "./interfaces.ts";
 export { type MonitorAddressesOptions, monitorAddresses } from "./monitor.ts";
 export { unservedPools } from "./pools.ts";
-export { nodeNameOf, type PrepareOptions, prepareNode, removeShutdownTimestamp } from "./prepare.ts";
+export {
+  nodeNameOf,
+  type PrepareOptions,
+  prepareNode,
+  removeShutdownTimestamp,
+  shutdownTimestampFile,
+} from "./prepare.ts";
 export { reportNodeStatus, type StatusReporterOptions } from "./status.ts";
 export { type SuperviseOptions, supervise, type Worker } from "./supervise.ts";
 export { formatMoment, formatSince } from "./time.ts";

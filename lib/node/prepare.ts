@@ -131,5 +131,8 @@ function writeNodename(path: string, name: string): void {
 
 /** The node is up: removes what an earlier shutdown left (CALICO_SHUTDOWN_TIMESTAMP_FILE). */
 export function removeShutdownTimestamp(env: Env): void {
-  rmSync(env.CALICO_SHUTDOWN_TIMESTAMP_FILE || SHUTDOWN_FILE, { force: true });
+  rmSync(shutdownTimestampFile(env), { force: true });
 }
+
+/** Where the time of the last shutdown is. */
+export const shutdownTimestampFile = (env: Env): string => env.CALICO_SHUTDOWN_TIMESTAMP_FILE || SHUTDOWN_FILE;

@@ -77,11 +77,16 @@ function end(jobs: Map<string, Job>, name: string): void {
 function begin(client: Client, options: StatusReporterOptions, name: string, spec: CalicoNodeStatusSpec): Job {
   const stop = new AbortController();
   const run = async (): Promise<void> => {
+    // Once for as long as it is the same, as it may be tried every second.
+    let said: string | undefined;
     for (;;) {
       try {
         await report(client, options, name, spec, stop.signal);
+        said = undefined;
       } catch (error) {
-        options.log.warning("node status is not up to date", { name, error: (error as Error).message });
+        const { message } = error as Error;
+        if (message !== said) options.log.warning("node status is not up to date", { name, error: message });
+        said = message;
       }
       if (spec.updatePeriodSeconds === 0) return;
       await pause(spec.updatePeriodSeconds * 1000, stop.signal);

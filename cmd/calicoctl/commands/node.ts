@@ -1,5 +1,12 @@
-import { type BgpStatus, CONTROL_SOCKET, ControlClient, type PeerStatus } from "../../../lib/bgp/control/index.ts";
-import { type Call, type Command, type Style, styleFor, table, toJson } from "../../../lib/cli/index.ts";
+import {
+  type BgpStatus,
+  CONTROL_SOCKET,
+  ControlClient,
+  ControlError,
+  type PeerStatus,
+} from "../../../lib/bgp/control/index.ts";
+import { type Call, type Command, type Style, styleFor, table, toJson, UsageError } from "../../../lib/cli/index.ts";
+import { formatSince } from "../../../lib/node/index.ts";
 
 /** In upstream's words. */
 const TYPES: Readonly<Record<PeerStatus["kind"], string>> = {
@@ -30,25 +37,34 @@ export const nodeCommand: Command = {
 };
 
 async function showStatus({ args, env, io }: Call): Promise<number> {
-  const status = await new ControlClient(args.text("socket") || CONTROL_SOCKET).status();
-  if (args.text("output") === "json") {
-    io.stdout.write(toJson(status));
-    return 0;
+  const format = args.text("output");
+  if (format !== undefined && format !== "json") throw new UsageError(`--output ${format}: there is json only`);
+  let status: BgpStatus;
+  try {
+    status = await new ControlClient(args.text("socket") || CONTROL_SOCKET).status();
+  } catch (error) {
+    if (!(error instanceof ControlError && error.code === "BGP_NOT_RUNNING")) throw error;
+    // Upstream's sentence, by itself, as scripts look for it.
+    io.stderr.write(`Calico process is not running.\n${error.words}\n`);
+    return 1;
   }
-  io.stdout.write(`Calico process is running.\n${statusText(status, Date.now(), styleFor(io.stdout, env))}\n`);
+  const text = statusText(status, Date.now(), styleFor(io.stdout, env));
+  io.stdout.write(format === "json" ? toJson(status) : `Calico process is running.\n${text}\n`);
   return 0;
 }
 
 /** Upstream's tables, one a family, and below each what went wrong last. */
 export function statusText(status: BgpStatus, now: number, style: Style): string {
+  const problems = status.problems.map((problem) => `  ${problem}\n`).join("");
+  const notAsConfigured = problems && `\nNot as configured\n${problems}`;
+  if (status.backend === "none") return `\nThe BGP backend process (BIRD) is not running.\n${notAsConfigured}`;
   const parts = ([4, 6] as const).map((family) => {
-    const peers = status.peers.filter((peer) => peer.family === family);
+    const peers = status.peers.filter((peer) => peer.family === family).sort((a, b) => (a.name < b.name ? -1 : 1));
     const title = `\nIPv${family} BGP status\n`;
     if (peers.length === 0) return `${title}No IPv${family} peers found.\n`;
     return `${title}${peerTable(peers, now, style)}${errorsText(peers, now)}`;
   });
-  const problems = status.problems.map((problem) => `  ${problem}\n`).join("");
-  return parts.join("") + (problems && `\nNot as configured\n${problems}`);
+  return parts.join("") + notAsConfigured;
 }
 
 function peerTable(peers: readonly PeerStatus[], now: number, style: Style): string {
@@ -61,7 +77,7 @@ function peerTable(peers: readonly PeerStatus[], now: number, style: Style): str
         peer.address,
         TYPES[peer.kind],
         { text: up ? "up" : "start", style: up ? style.green : style.red },
-        since(peer.since, now),
+        peer.since === 0 ? "-" : formatSince(peer.since, now),
         peer.state,
       ];
     }),
@@ -73,17 +89,7 @@ function errorsText(peers: readonly PeerStatus[], now: number): string {
     if (!lastError) return [];
     const who = node === undefined ? address : `${address} (${node})`;
     const over = state === "Established" ? " (over: the session is up)" : "";
-    return [`  ${since(lastError.at, now)} ${who}: ${lastError.message}${over}\n`];
+    return [`  ${formatSince(lastError.at, now)} ${who}: ${lastError.message}${over}\n`];
   });
   return lines.length > 0 ? `Last errors\n${lines.join("")}` : "";
-}
-
-/** As BIRD says it: the time of day, or the day when that was another one. */
-function since(at: number, now: number): string {
-  const text = (time: number): readonly [string, string] => {
-    const date = new Date(time - new Date(time).getTimezoneOffset() * 60_000).toISOString();
-    return [date.slice(0, 10), date.slice(11, 19)];
-  };
-  const [day, time] = text(at);
-  return day === text(now)[0] ? time : day;
 }

@@ -67,15 +67,14 @@ export function readPeerings(inputs: PeeringInputs, problems: Problems): readonl
   const workloads = localWorkloads(inputs, asked, problems);
   const global = new Map<string, Peering>();
   const own = new Map<string, Peering>();
+  const doubles = new Doubles();
   const take = (peering: Peering, isReverse = false): void => {
     const key = peeringKey(peering);
     const before = peering.isGlobal ? global.get(key) : (own.get(key) ?? global.get(key));
     if (!before) (peering.isGlobal ? global : own).set(key, peering);
-    else if (!isReverse && before.reason !== peering.reason) {
-      problems.add(
-        peering.reason,
-        `asks for a peering with ${key.replace("-", " port ")}, as ${before.reason} does, which counts`,
-      );
+    // With itself the node has none, whoever asks.
+    else if (!isReverse && before.reason !== peering.reason && peering.node?.name !== inputs.node) {
+      doubles.add(peering.reason, before.reason, key.replace("-", " port "));
     }
   };
   for (const isGlobal of [true, false]) {
@@ -85,7 +84,36 @@ export function readPeerings(inputs: PeeringInputs, problems: Problems): readonl
     }
   }
   for (const one of asked) for (const peering of one.reverse()) take(peering, true);
+  doubles.tell(problems);
   return [...global.values(), ...own.values()];
+}
+
+/** Peerings that two BGPPeers ask for. */
+class Doubles {
+  /** Where there are more, one sentence is for all of them: selectors that overlap may do so in each of a thousand nodes. */
+  static readonly #each = 3;
+  readonly #found = new Map<string, { readonly reason: string; readonly counts: string; readonly peers: string[] }>();
+
+  add(reason: string, counts: string, peer: string): void {
+    const key = `${reason}\n${counts}`;
+    const found = this.#found.get(key) ?? { reason, counts, peers: [] };
+    found.peers.push(peer);
+    this.#found.set(key, found);
+  }
+
+  tell(problems: Problems): void {
+    for (const { reason, counts, peers } of this.#found.values()) {
+      if (peers.length > Doubles.#each) {
+        problems.add(
+          reason,
+          `asks for peerings with ${peers.length} addresses (such as ${peers[0]}), as ${counts} does, which counts`,
+        );
+      } else {
+        for (const peer of peers)
+          problems.add(reason, `asks for a peering with ${peer}, as ${counts} does, which counts`);
+      }
+    }
+  }
 }
 
 /** One BGPPeer, as this node sees it. */

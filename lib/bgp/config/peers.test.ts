@@ -165,6 +165,21 @@ describe("BGPPeers by address", () => {
     expect(back("10.0.0.3", 65001)).toEqual([]);
   });
 
+  test("of two that select every node, the node's own address is no complaint", () => {
+    const peers = [bgpPeer("y", { peerSelector: "all()" }), bgpPeer("z", { node: "a", peerSelector: "all()" })];
+    const of = (nodes: readonly Node[]) => at("a", { nodes, configurations: [NO_MESH], peers }).problems;
+    expect(of(THREE.slice(0, 1))).toEqual([]);
+    expect(of(THREE)).toEqual([
+      "BGPPeer z: asks for a peering with 10.0.0.3, as BGPPeer y does, which counts",
+      "BGPPeer z: asks for a peering with fd00::3, as BGPPeer y does, which counts",
+      "BGPPeer z: asks for a peering with 10.0.0.10, as BGPPeer y does, which counts",
+    ]);
+    const many = [...THREE, node("d", { ipv4Address: "10.0.0.11/24" })];
+    expect(of(many)).toEqual([
+      "BGPPeer z: asks for peerings with 4 addresses (such as 10.0.0.3), as BGPPeer y does, which counts",
+    ]);
+  });
+
   test("one address and port is peered with once: what is for all counts first, then by name", () => {
     const peers = [
       bgpPeer("z", { peerIP: "10.9.0.1", asNumber: 65001 }),

@@ -7,7 +7,9 @@ test("the answer is equal to the new value, whatever the old one was", () => {
     fc.property(fc.jsonValue(), fc.jsonValue(), (before, after) => {
       const wanted = JSON.stringify(after);
       expect(JSON.stringify(share<unknown>(before, after))).toBe(wanted);
-      expect(share<unknown>(after, JSON.parse(wanted))).toBe(after);
+      // As JSON has it: without -0.
+      const known = JSON.parse(wanted) as unknown;
+      expect(share<unknown>(known, JSON.parse(wanted))).toBe(known);
     }),
   );
 });

@@ -1,7 +1,7 @@
 /** The process does not answer, or says that it cannot. */
 export class ControlError extends Error {
-  /** `BGP_NOT_RUNNING`: nobody answers at the socket. */
-  readonly code: "BGP_NOT_RUNNING" | "BGP_REFUSED";
+  /** `BGP_NOT_RUNNING`: nobody answers at the socket. `BGP_FORBIDDEN`: this user may not ask. */
+  readonly code: "BGP_NOT_RUNNING" | "BGP_FORBIDDEN" | "BGP_REFUSED";
   /** Without the code. */
   readonly words: string;
   constructor(code: ControlError["code"], words: string, options?: ErrorOptions) {

@@ -2,7 +2,7 @@
  * The BGP process' state, asked from outside: a unix socket that speaks HTTP and JSON (`/status`, `/readiness`, `/routes`, `/explain`), the client
  * of it that `calico-node bgp`, `calico-node health` and `calicoctl node status` use, and what is said there.
  */
-export { ControlClient } from "./client.ts";
+export { ControlClient, type Health } from "./client.ts";
 export { ControlError } from "./error.ts";
 export { peerInWords, whyNotReady } from "./readiness.ts";
 export { type ControlSource, serveControl } from "./server.ts";

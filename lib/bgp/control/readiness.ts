@@ -1,7 +1,7 @@
 import type { BgpStatus, Family, PeerStatus } from "./status.ts";
 
-/** For so long after the start every peer has to be up; afterwards one of them is enough, so that a node that is gone does not make all others unready. */
-const EVERY_PEER_MS = 30_000;
+/** In milliseconds: for so long after the start every peer has to be up; afterwards one of them is enough, so that a node that is gone does not make all others unready. */
+export const EVERY_PEER_MS = 30_000;
 const NAMED = 5;
 
 /**
@@ -12,15 +12,18 @@ export function whyNotReady(
   status: BgpStatus,
   uptimeMs: number,
   families: readonly Family[] = [4, 6],
+  everyPeerMs = EVERY_PEER_MS,
 ): string | undefined {
+  if (status.waitsFor && status.waitsFor.length > 0) return status.waitsFor.join("; ");
+  if (status.backend === "none") return undefined;
   if (status.node === "") return "BGP has no configuration yet: the datastore has not told everything";
   const peers = status.peers.filter(({ family }) => families.includes(family));
   const down = peers.filter(({ state }) => state !== "Established");
-  if (down.length > 0 && (uptimeMs < EVERY_PEER_MS || down.length === peers.length)) {
+  if (down.length > 0 && (uptimeMs < everyPeerMs || down.length === peers.length)) {
     const rest = down.length - NAMED;
     return `BGP not established with ${down.slice(0, NAMED).map(peerInWords).join("; ")}${rest > 0 ? `; and ${rest} more` : ""}`;
   }
-  if (uptimeMs < EVERY_PEER_MS && status.restarting && peers.length > 0) return "graceful restart in progress";
+  if (uptimeMs < everyPeerMs && status.restarting && peers.length > 0) return "graceful restart in progress";
   return undefined;
 }
 

@@ -1,13 +1,15 @@
-import { chmodSync, unlinkSync } from "node:fs";
+import { unlinkSync } from "node:fs";
+import { cidrFromAddress, formatCidr, tryParseAddress } from "../../ip/index.ts";
 import { ControlError } from "./error.ts";
-import { whyNotReady } from "./readiness.ts";
-import type { BgpStatus, Family, RouteText, WhichRoutes } from "./status.ts";
+import { peerInWords, whyNotReady } from "./readiness.ts";
+import type { BgpStatus, Family, PeerStatus, RouteText, WhichRoutes } from "./status.ts";
 
 /** What answers are made of. */
 export interface ControlSource {
   status(): BgpStatus | Promise<BgpStatus>;
   /** Throws a RangeError where the text is no prefix, a {@link ControlError} where this back end cannot say. */
   explain(prefix: string): readonly RouteText[];
+  /** Of all peers (`best`), or of one by its name; undefined: there is no such session now. Throws as {@link explain} does. */
   routes(which: WhichRoutes, peer?: string): Iterable<RouteText> | undefined;
 }
 
@@ -18,6 +20,8 @@ const PIECE = 1_000;
 export function serveControl(path: string, source: ControlSource): { close(): Promise<void> } {
   const began = performance.now();
   unlinkQuietly(path);
+  // From its first moment on, not only once its mode is changed.
+  const umask = process.umask(0o177);
   const server = Bun.serve({
     unix: path,
     fetch: async (request) => {
@@ -32,7 +36,7 @@ export function serveControl(path: string, source: ControlSource): { close(): Pr
     },
     error: (error) => new Response(`${error.message}\n`, { status: 500 }),
   });
-  chmodSync(path, 0o600);
+  process.umask(umask);
   return {
     close: async () => {
       await server.stop(true);
@@ -49,21 +53,44 @@ async function answer({ pathname, searchParams }: URL, source: ControlSource, up
       return new Response("live\n");
     case "/readiness": {
       const families = searchParams.getAll("family").map(Number) as Family[];
-      const why = whyNotReady(await source.status(), uptimeMs, families.length > 0 ? families : undefined);
-      return why === undefined ? new Response("ready\n") : new Response(`${why}\n`, { status: 503 });
+      const everyPeerMs = searchParams.has("everyPeerMs") ? Number(searchParams.get("everyPeerMs")) : undefined;
+      const status = await source.status();
+      const why = whyNotReady(status, uptimeMs, families.length > 0 ? families : undefined, everyPeerMs);
+      if (why !== undefined) return new Response(`${why}\n`, { status: 503 });
+      return new Response(["ready", ...(status.notServed ?? []), ""].join("\n"));
     }
     case "/explain":
-      return Response.json(source.explain(searchParams.get("prefix") ?? ""));
+      return Response.json(explain(source, searchParams.get("prefix") ?? ""));
     case "/routes": {
       const which = (searchParams.get("which") ?? "best") as WhichRoutes;
-      const peer = searchParams.get("peer") ?? undefined;
-      const routes = source.routes(which, peer);
-      if (!routes) return new Response(`no session with ${peer ?? "that peer"} is up\n`, { status: 404 });
+      const asked = searchParams.get("peer") ?? undefined;
+      const peers = asked === undefined ? [] : (await source.status()).peers;
+      const peer = peers.find(({ name, address }) => name === asked || address === asked);
+      const routes = source.routes(which, peer?.name ?? asked);
+      if (!routes) return new Response(`${whyNoRoutes(asked, peer, peers)}\n`, { status: 404 });
       return new Response(lines(routes), { headers: { "content-type": "application/x-ndjson" } });
     }
     default:
       return new Response("not found\n", { status: 404 });
   }
+}
+
+/** Of a prefix: its own routes. Of an address: those of the longest prefix that has any, which is what its packets go by. */
+function explain(source: ControlSource, text: string): readonly RouteText[] {
+  const address = tryParseAddress(text);
+  if (!address) return source.explain(text);
+  for (let length = address.version === 4 ? 32 : 128; length >= 0; length--) {
+    const routes = source.explain(formatCidr(cidrFromAddress(address, length)));
+    if (routes.length > 0) return routes;
+  }
+  return [];
+}
+
+function whyNoRoutes(asked: string | undefined, peer: PeerStatus | undefined, peers: readonly PeerStatus[]): string {
+  if (asked === undefined) return "BGP has no configuration yet";
+  if (peer) return `the session is not up: ${peerInWords(peer)}`;
+  const names = peers.map(({ name }) => name).join(", ");
+  return `there is no peer ${asked}; there ${names === "" ? "is none" : `are ${names}`}`;
 }
 
 /** A line of JSON a route, in pieces, so that a table of any size neither fills the memory nor holds up the sessions. */

@@ -7,13 +7,22 @@ export interface BgpStatus {
   readonly node: string;
   readonly asn: number;
   readonly routerId: string;
-  /** `speaker` is ours. */
-  readonly backend: "speaker" | "bird";
+  /** `speaker` is ours; `none`: this node does no BGP (CALICO_NETWORKING_BACKEND). */
+  readonly backend: "speaker" | "bird" | "none";
   /** Graceful restart: routes of before are kept until all peers have told theirs again. */
   readonly restarting: boolean;
+  /** Of the daemon that is not this program: BIRD's. */
+  readonly version?: string;
+  /** Milliseconds since 1970; absent: it is not known, or not running. */
+  readonly startedAt?: number;
+  readonly reconfiguredAt?: number;
   readonly peers: readonly PeerStatus[];
   /** What could not be used of the configuration, and what of it the kernel refuses, in words. */
   readonly problems: readonly string[];
+  /** What start-up waits for, in words: until then the node is not ready, whatever its sessions are. Absent: nothing. */
+  readonly waitsFor?: readonly string[];
+  /** Pools whose addresses other nodes cannot reach, in words: the node is ready nevertheless. They are among the problems, too. */
+  readonly notServed?: readonly string[];
 }
 
 export interface PeerStatus {

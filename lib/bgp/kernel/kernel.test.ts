@@ -108,6 +108,33 @@ describeAsRoot("routes between BGP and the kernel", () => {
     expect(problems).toEqual([]);
   });
 
+  it("of IPv4 lead through IPv6 next hops, too, alone and beside others, and are known again (RFC 8950)", async () => {
+    expect((await begin()).inherited).toBe(false);
+    learn("192.168.4.0/26", "fd00::9");
+    learn("192.168.5.0/26", "10.0.1.9 fd00::9");
+    const lines = [
+      "192.168.4.0/26 via inet6 fd00::9 dev eth0 metric 1024",
+      "192.168.5.0/26 metric 1024 nexthop via 10.0.1.9 dev eth1 weight 1 nexthop via inet6 fd00::9 dev eth0 weight 1",
+    ];
+    await settledAs(...lines);
+    const changes: string[] = [];
+    expect((await open()).inherited).toBe(true);
+    using _ = openMonitor({
+      watch: ["routes"],
+      namespace: node.namespace,
+      onError: () => {},
+      onChange: (change) => void (change.kind === "route" && changes.push(formatCidr(change.route.destination))),
+    });
+    learn("192.168.4.0/26", "fd00::9");
+    learn("192.168.5.0/26", "10.0.1.9 fd00::9");
+    table!.endOfRestart();
+    await settledAs(...lines);
+    expect(changes).toEqual([]);
+    // The link to the next hop goes: another is found, or the route goes.
+    ip("link set eth0 down");
+    await until(() => shown().join() === "192.168.5.0/26 via 10.0.1.9 dev eth1 metric 1024", shown);
+  });
+
   it("change metric and type, and are never gone meanwhile", async () => {
     await begin();
     learn("192.168.4.7/32", "10.0.0.9");

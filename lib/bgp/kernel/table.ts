@@ -14,7 +14,7 @@ import type { Namespace } from "../../sys/index.ts";
 import { OwnRoutes } from "./learned.ts";
 import { Lister, type Part } from "./listing.ts";
 import { LocalRoutes } from "./local.ts";
-import { NextHops, Paths, SET } from "./next-hops.ts";
+import { NextHops, PATH, Paths, SET } from "./next-hops.ts";
 import { NodeLinks } from "./node.ts";
 import { OtherRoutes, routeKey, stepOf } from "./others.ts";
 import { type Version, wordsOf } from "./prefixes.ts";
@@ -47,6 +47,7 @@ export interface OpenOptions extends KernelOptions {
 
 /** See {@link openKernelTable}. */
 export class MainTable implements KernelTable {
+  inherited = false;
   readonly #options: OpenOptions;
   readonly #netlink: Netlink;
   readonly #listingNetlink: Netlink;
@@ -123,6 +124,9 @@ export class MainTable implements KernelTable {
       throw error;
     }
     this.#ready = true;
+    this.inherited = ([4, 6] as const).some((version) =>
+      this.#families[version].own.uses((path) => path !== PATH.NONE),
+    );
     this.#options.onLocal(this.#local.take());
     this.#checkTimer = setInterval(() => this.#check(), this.#options.checkInterval);
     this.#schedule();

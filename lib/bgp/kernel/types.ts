@@ -46,6 +46,8 @@ export interface KernelOptions {
 }
 
 export interface KernelTable {
+  /** Whether the kernel had routes of ours when the table was opened: those of a process before. */
+  readonly inherited: boolean;
   /** Destinations that changed; undefined removes. Differences are programmed together soon after. */
   setLearned(destination: Cidr, route: LearnedRoute | undefined): void;
   /**

@@ -1,7 +1,7 @@
 /** Why a path is the best or is not, in words; and what a peer told or was sent. */
 import { choose, whyNot } from "./decision.ts";
 import { REFUSED_WHY } from "./import.ts";
-import { STALE } from "./paths.ts";
+import { PATH, STALE } from "./paths.ts";
 import { FIRST_PEER, LOCAL_SOURCES, type Peer } from "./peers.ts";
 import type { Table } from "./table.ts";
 import type { Explained, PeerRoute, Prefix } from "./types.ts";
@@ -10,7 +10,7 @@ export function explain(table: Table, prefix: Prefix): Explained[] {
   const id = table.find(prefix);
   if (id < 0) return [];
   const { paths, attributes } = table;
-  const rows = table.pathsOf(id);
+  const rows = table.pathsOf(id).filter((row) => (paths.flags[row]! & PATH.GONE) === 0);
   const all = rows.filter((row) => table.eligible(row)).map((row) => table.candidate(row));
   const chosen = all.slice();
   choose(chosen);
@@ -52,7 +52,7 @@ export function* routesOf(table: Table, peer: Peer, which: "received" | "accepte
   }
   const column = which === "received" ? "received" : "accepted";
   for (let row = 0; row < paths.limit; row++) {
-    if (paths.peer[row] !== peer.index || paths.received[row]! < 0) continue;
+    if (paths.peer[row] !== peer.index || paths.received[row]! < 0 || (paths.flags[row]! & PATH.GONE) !== 0) continue;
     const set = paths[column][row]!;
     if (set < 0) continue;
     yield {

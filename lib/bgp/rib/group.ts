@@ -254,6 +254,8 @@ export class Group {
     if (feed.refresh && this.filled) {
       feed.refresh = false;
       feed.cursor = 0;
+      // RFC 7313 4: no marks before the End-of-RIB, which ends this, too.
+      if (feed.owesEnd) return true;
       feed.refreshEndAt = this.#end;
       if (session.enhancedRefresh) this.#say(feed, encodeRouteRefresh({ family: this.to.family, kind: "begin" }));
       return true;

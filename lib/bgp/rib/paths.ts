@@ -9,6 +9,8 @@ export const PATH = {
   REFRESH_STALE: 2,
   /** `onBest` has been told of it. */
   TOLD: 4,
+  /** It is gone, and will be taken out when it is its turn: not for choosing any more. */
+  GONE: 8,
 } as const;
 
 export const STALE = PATH.RESTART_STALE | PATH.REFRESH_STALE;

@@ -51,7 +51,7 @@ class Net {
   readonly rib: Tables;
   #next = 1;
 
-  constructor(options: { readonly restarting?: boolean; readonly sliceMs?: number } = {}) {
+  constructor(options: { readonly restarting?: boolean | "choosing"; readonly sliceMs?: number } = {}) {
     this.rib = new Tables({
       routerId: 0x0a000001,
       asn: 64512,
@@ -483,7 +483,82 @@ describe("graceful restart", () => {
   });
 });
 
+describe("a peer that goes with many routes", () => {
+  const many = Array.from({ length: 20_000 }, (_, i) => prefix(`10.${i >> 8}.${i & 255}.0/24`));
+
+  test("does not hold up the others until all of them are gone", async () => {
+    const net = new Net({ sliceMs: 0 });
+    const a = net.peer({ type: "ebgp" });
+    const b = net.peer({ type: "ebgp" });
+    a.reach({}, ...many);
+    b.reach({}, prefix("10.200.0.0/16"));
+    await net.rib.settled();
+    net.rib.removePeer(a.id, []);
+    expect(net.rib.explain(many[0]!)).toEqual([]);
+    let turns = 0;
+    for (let over = false; !over; turns++) {
+      void net.rib.settled().then(() => (over = true));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(turns).toBeGreaterThan(3);
+    expect(net.rib.sizes()).toMatchObject({ prefixes: 1, paths: 1, peers: 1 });
+    expect(b.receiver.view.size).toBe(0);
+  });
+
+  test("and comes back before all of them are gone has those that it tells again", async () => {
+    const net = new Net({ sliceMs: 0 });
+    const a = net.peer({ type: "ebgp" });
+    const b = net.peer({ type: "ebgp" });
+    a.reach({}, ...many);
+    await net.rib.settled();
+    net.rib.removePeer(a.id, []);
+    await new Promise((resolve) => setImmediate(resolve));
+    const id = net.rib.addPeer({ ...a.session, routerId: 77, send: new Receiver(negotiated).send });
+    for (const update of updatesOf(a.session, 4, {
+      reach: many.slice(0, 10).map((p) => [p] as const),
+      attributes: attributes(),
+    }))
+      net.rib.update(id, update);
+    await net.rib.settled();
+    expect(net.rib.counts(id).received[4]).toBe(10);
+    expect(net.rib.sizes()).toMatchObject({ paths: 10, peers: 2 });
+    expect(b.receiver.view.size).toBe(10);
+    net.rib.removePeer(id, []);
+    await net.rib.settled();
+    expect(net.rib.sizes()).toMatchObject({ prefixes: 0, paths: 0, peers: 1 });
+  });
+});
+
+describe("a restart with nothing to keep", () => {
+  test("chooses and tells at once, and only the ends of tables wait", async () => {
+    const net = new Net({ restarting: "choosing" });
+    const [a, b] = [net.peer({ type: "ebgp" }), net.peer({ type: "ebgp" })];
+    a.reach();
+    await net.rib.settled();
+    expect(net.best()).toEqual([a.id]);
+    expect(b.receiver.events).toEqual([`+${P_TEXT}`]);
+    net.told.length = 0;
+    net.rib.endOfRestart();
+    await net.rib.settled();
+    expect(b.receiver.events.slice(1).sort()).toEqual(["end 4", "end 6"]);
+    expect(net.told).toEqual([]);
+  });
+});
+
 describe("refresh", () => {
+  test("before the end of the first table was sent has no marks (RFC 7313 4): they would end what is stale too early", async () => {
+    const net = new Net({ restarting: true });
+    const b = net.peer({ type: "ebgp", enhancedRefresh: true });
+    net.rib.setLocal(P, "static", { source: "static" });
+    await net.rib.settled();
+    net.rib.sendAgain(b.id, 4);
+    await net.rib.settled();
+    expect(b.receiver.events).toEqual([`+${P_TEXT}`, `+${P_TEXT}`]);
+    net.rib.endOfRestart();
+    await net.rib.settled();
+    expect(b.receiver.events.slice(2).sort()).toEqual(["end 4", "end 6"]);
+  });
+
   test("sends the table again, its begin and end marked where both know that", async () => {
     const net = new Net();
     const a = net.peer({ type: "ebgp" });

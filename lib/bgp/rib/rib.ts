@@ -58,19 +58,20 @@ export class Tables implements Rib {
   constructor(options: RibOptions) {
     this.#options = options;
     this.#sliceMs = options.sliceMs ?? SLICE_MS;
-    this.#restarting = options.restarting ?? false;
+    this.#restarting = options.restarting !== undefined && options.restarting !== false;
     const table = (family: Family) =>
       new Table({
         family,
         maxPaths: options.maxPaths ?? MAX_PATHS,
         peers: this.#peers,
+        onSwept: (peer) => this.#forget(peer),
         onBest: (best) => {
           this.#changes.push(best);
           if (this.#changes.length === TOLD_TOGETHER) this.#tell();
         },
       });
     this.#tables = { 4: table(4), 6: table(6) };
-    for (const family of FAMILIES) this.#tables[family].restarting = this.#restarting;
+    for (const family of FAMILIES) this.#tables[family].restarting = options.restarting === true;
   }
 
   addPeer(session: RibPeer): PeerId {
@@ -218,13 +219,22 @@ export class Tables implements Rib {
 
   readonly entries = (family: Family): Iterable<Best> => entries(this.#tables[family]);
 
+  choose(): void {
+    for (const family of FAMILIES) {
+      const table = this.#tables[family];
+      if (!table.restarting) continue;
+      table.restarting = false;
+      table.decideAll();
+    }
+    this.#schedule();
+  }
+
   endOfRestart(): void {
     if (!this.#restarting) return;
     this.#restarting = false;
+    this.choose();
     for (const family of FAMILIES) {
       const table = this.#tables[family];
-      table.restarting = false;
-      table.decideAll();
       for (const peer of this.#byName.values()) {
         const feed = peer.feeds[family];
         if (feed) feed.armAt = table.queued;
@@ -282,7 +292,7 @@ export class Tables implements Rib {
     // While there is more to decide, messages would go out before they are full.
     if (table.backlog && ++this.#held[family] < FLUSHED_AFTER) return true;
     this.#held[family] = 0;
-    const armed = (feed: Feed) => !this.#restarting && table.decided >= feed.armAt;
+    const armed = (feed: Feed) => !this.#restarting && !table.sweeping && table.decided >= feed.armAt;
     for (const group of table.groups) {
       if (!group) continue;
       if (group.flush(armed)) worked = true;
@@ -399,7 +409,7 @@ export class Tables implements Rib {
   }
 
   #forget(peer: Peer): void {
-    if (!peer.gone) return;
+    if (!peer.gone || this.#peers[peer.index] !== peer) return;
     this.#byName.delete(peer.session.name);
     this.#peers[peer.index] = undefined;
     for (const family of FAMILIES) this.#releaseImporter(peer.importers[family], family);

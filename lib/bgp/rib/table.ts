@@ -23,6 +23,8 @@ const OUTDATED = 2;
 
 /** Prefixes that are decided, and paths that are imported again, in one step. */
 const STEP = 2048;
+/** Paths that are looked at for those that are gone, in one step. */
+const SWEEP_STEP = 4096;
 
 /** Paths of a peer whose import policy is another. */
 interface Reimport {
@@ -38,6 +40,8 @@ export interface TableOptions {
   readonly peers: readonly (Peer | undefined)[];
   /** A prefix has other best paths. */
   onBest(best: Best): void;
+  /** What was dropped of that peer is out. */
+  onSwept(peer: Peer): void;
 }
 
 export class Table {
@@ -57,6 +61,10 @@ export class Table {
   readonly #options: TableOptions;
   readonly #queue = new NumberQueue();
   #reimports: Reimport[] = [];
+  /** Where paths that are gone are being taken out, how many are still to be looked at, and whose they are. */
+  #sweepAt = 0;
+  #sweepLeft = 0;
+  readonly #sweepFor = new Set<Peer>();
   /** By prefix: first path + 1, best path + 1, the peer of that + 1, flags, and how many Adj-RIB-Outs know it. */
   #head: Int32Array<ArrayBuffer>;
   #best: Int32Array<ArrayBuffer>;
@@ -148,15 +156,47 @@ export class Table {
     this.#dirty(id);
   }
 
-  /** Takes away what a peer told: all of it, or of it what has one of these flags. */
+  /** Takes away what a peer told: all of it, or of it what has one of these flags. They are marked now, and taken out in steps. */
   drop(peer: Peer, flags: number | undefined): void {
     const { paths } = this;
-    const tally = peer.tallies[this.family];
-    for (let row = 0; row < paths.limit && tally.received > 0; row++) {
+    let left = peer.tallies[this.family].received;
+    let any = false;
+    for (let row = 0; row < paths.limit && left > 0; row++) {
       if (paths.peer[row] !== peer.index || paths.received[row]! < 0) continue;
-      if (flags === undefined || (paths.flags[row]! & flags) !== 0) this.#remove(row, tally);
+      left--;
+      if (flags !== undefined && (paths.flags[row]! & flags) === 0) continue;
+      paths.flags[row]! |= PATH.GONE;
+      any = true;
     }
-    if (tally.received === 0) this.#reimports = this.#reimports.filter((reimport) => reimport.peer !== peer);
+    if (!any) return;
+    this.#sweepFor.add(peer);
+    this.#sweepLeft = paths.limit;
+  }
+
+  /** Whether there are paths that are gone and not taken out yet. */
+  get sweeping(): boolean {
+    return this.#sweepLeft > 0;
+  }
+
+  #sweep(): void {
+    const { paths } = this;
+    const { peers, onSwept } = this.#options;
+    const count = Math.min(this.#sweepLeft, SWEEP_STEP);
+    for (let i = 0; i < count; i++) {
+      if (this.#sweepAt >= paths.limit) this.#sweepAt = 0;
+      const row = this.#sweepAt++;
+      if (paths.received[row]! >= 0 && (paths.flags[row]! & PATH.GONE) !== 0)
+        this.#remove(row, peers[paths.peer[row]!]!.tallies[this.family]);
+    }
+    this.#sweepLeft -= count;
+    if (this.#sweepLeft > 0) return;
+    const done = [...this.#sweepFor];
+    this.#sweepFor.clear();
+    for (const peer of done) {
+      if (peer.tallies[this.family].received === 0)
+        this.#reimports = this.#reimports.filter((reimport) => reimport.peer !== peer);
+      onSwept(peer);
+    }
   }
 
   /** Marks all that a peer told. */
@@ -183,6 +223,8 @@ export class Table {
 
   /** A step of it. False: nothing to do. */
   work(): boolean {
+    const sweeping = this.#sweepLeft > 0;
+    if (sweeping) this.#sweep();
     const reimport = this.#reimports[0];
     if (reimport) {
       this.#reimportStep(reimport);
@@ -192,7 +234,7 @@ export class Table {
     }
     const count = Math.min(this.#queue.size, STEP);
     for (let i = 0; i < count; i++) this.#decide(this.#queue.shift());
-    let worked = count > 0 || reimport !== undefined;
+    let worked = count > 0 || reimport !== undefined || sweeping;
     for (const group of this.groups) {
       if (!group?.fills) continue;
       group.fill();
@@ -268,7 +310,8 @@ export class Table {
 
   /** Whether a path may be chosen. */
   eligible(row: number): boolean {
-    return this.paths.accepted[row]! >= 0 && (!this.restarting || this.paths.peer[row]! < FIRST_PEER);
+    const { accepted, flags, peer } = this.paths;
+    return accepted[row]! >= 0 && (flags[row]! & PATH.GONE) === 0 && (!this.restarting || peer[row]! < FIRST_PEER);
   }
 
   candidate(row: number): Candidate & { readonly row: number } {
@@ -317,7 +360,9 @@ export class Table {
       if (into >= 0) this.#dirty(id);
       return;
     }
-    paths.flags[row]! &= ~STALE;
+    // Told again before it was its turn to go: what was decided meanwhile was without it.
+    if ((paths.flags[row]! & PATH.GONE) !== 0) this.#dirty(id);
+    paths.flags[row]! &= ~(STALE | PATH.GONE);
     this.#receive(row, this.#received.id);
     this.#accept(row, into, this.#tally);
   };

@@ -92,8 +92,11 @@ export interface RibOptions {
   /** Most paths of a {@link Best}. Default 64. */
   readonly maxPaths?: number;
   readonly onBest: BestListener;
-  /** Routes are collected, and nothing learned is told on nor an End-of-RIB sent, until `endOfRestart`; local routes are sent at once. Default false. */
-  readonly restarting?: boolean;
+  /**
+   * Routes are collected, and nothing learned is told on nor an End-of-RIB sent, until `endOfRestart`; local routes are sent at once. `choosing`:
+   * only the End-of-RIB waits, as this node forwards nothing yet that a choice made too early could change. Default false.
+   */
+  readonly restarting?: boolean | "choosing";
   /** How long a slice of work may take before other work gets its turn, in milliseconds. Default 10. */
   readonly sliceMs?: number;
 }
@@ -131,6 +134,8 @@ export interface Rib {
   explain(prefix: Prefix): readonly Explained[];
   /** What a peer told, what of it the import policy let in, or what it was sent; for `calico-node bgp routes`. */
   routesOf(peer: PeerId, which: "received" | "accepted" | "sent", family: Family): Iterable<PeerRoute>;
+  /** Of a speaker that restarts: it has been waited long enough with choosing, and only the End-of-RIB goes on waiting, as with `choosing`. */
+  choose(): void;
   /**
    * Of a speaker that restarts (`restarting`): everybody has told everything, or took too long. From now on best routes are chosen, told to
    * `onBest` and to peers, and peers get their End-of-RIB (RFC 4724 4.1: selection is deferred until then).

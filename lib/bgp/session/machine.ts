@@ -297,7 +297,8 @@ class Run {
     const collision = notificationOf(ERROR.CEASE, CEASE.COLLISION);
     const up = this.#established();
     if (up) {
-      if (!this.machine.stable || !up.settled?.restart) {
+      // With another router id it is not the one that has restarted, but a second speaker behind the same address.
+      if (!this.machine.stable || !up.settled?.restart || up.open?.routerId !== open.routerId) {
         this.#drop(connection, collision);
         return;
       }

@@ -291,6 +291,16 @@ describe("a new connection while a session is up", () => {
     expect(session.status.lastError?.message).toContain("it has restarted");
   });
 
+  it("with another router id is somebody else behind the same address: the session stays", async () => {
+    const { seen } = await upByHand();
+    await clock.advance(11_000);
+    const other = new Hand(network.connect(B, A));
+    other.say(openOf(B, { routerId: 99 }), encodeKeepalive());
+    await settle();
+    expect(other.notifications.map(({ subcode }) => subcode)).toEqual([CEASE.COLLISION]);
+    expect(seen.log).toEqual(["established"]);
+  });
+
   it("is turned away for good without graceful restart, and the old one is asked whether it lives", async () => {
     const { gracefulRestart: _, ...rest } = CAPABILITIES;
     const { seen, hand } = await upByHand({}, { capabilities: rest });
@@ -343,6 +353,20 @@ describe("the peer's worst", () => {
       message: "hold timer expired: nothing heard from 10.0.0.2 for 90 s",
     });
     expect(session.status.state).toBe("Active");
+  });
+
+  it("who connects again and again does not use up this process's descriptors", async () => {
+    const { session } = open(A, B, { passive: true });
+    await settle();
+    for (let i = 0; i < 300; i++) network.connect(B, A);
+    await settle();
+    const here = network.connections.filter(({ local, isOpen }) => isOpen && local.value === parseAddress(A).value);
+    expect(here.length).toBeLessThan(20);
+    const last = new Hand(network.connect(B, A));
+    last.say(openOf(B), encodeKeepalive());
+    await settle();
+    expect(session.status.state).toBe("Established");
+    for (const connection of network.connections) if (connection !== last.connection) connection.close();
   });
 
   it("bytes that never become a message do not hold the session", async () => {

@@ -49,7 +49,7 @@ const REAL_CLOCK: Clock = {
   },
 };
 
-/** Connections that were turned away and are still being told so; beyond that there is no answer. */
+/** Connections that have ended and are still being told why; beyond that there is no answer. */
 const MOST_LINGERING = 8;
 
 /** Begins at once. Never throws, whatever the other does; a password that the kernel does not take is the session's last error. */
@@ -375,8 +375,9 @@ class RunningSession implements Session, LinkEvents {
     const link = this.#links.get(id);
     if (!link) return;
     this.#links.delete(id);
+    const lingers = this.#lingering.size < MOST_LINGERING;
     this.#lingering.add(link);
-    link.end(notification);
+    link.end(lingers ? notification : undefined);
   }
 
   #counts(): SessionStatus["messages"] {

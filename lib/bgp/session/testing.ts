@@ -76,6 +76,8 @@ export class MemoryConnection implements Connection {
     readonly remote: Address,
     /** Bytes that lie unread at the other end before writing stops. */
     readonly capacity: number,
+    /** Whether the network between the two is cut: what is under way waits until it is not. */
+    readonly isCut: () => boolean = () => false,
   ) {}
 
   get isOpen(): boolean {
@@ -139,6 +141,11 @@ export class MemoryConnection implements Connection {
     this.#plan();
   }
 
+  /** The network is whole again: what waited arrives. */
+  retry(): void {
+    this.#plan();
+  }
+
   #plan(): void {
     if (this.#planned) return;
     this.#planned = true;
@@ -150,7 +157,7 @@ export class MemoryConnection implements Connection {
 
   #deliver(): void {
     const events = this.#events;
-    if (!events || !this.#open || this.#paused) return;
+    if (!events || !this.#open || this.#paused || this.isCut()) return;
     const bytes = this.#inbox.shift();
     if (bytes) {
       events.data(bytes);
@@ -180,6 +187,7 @@ export type Answer =
 export class MemoryNetwork {
   readonly clock: FakeClock;
   readonly connections: MemoryConnection[] = [];
+  readonly #cut = new Set<string>();
   readonly #answers = new Map<string, Answer>();
   readonly #listeners = new Map<string, ListenerPeer[]>();
   readonly capacity: number;
@@ -211,13 +219,37 @@ export class MemoryNetwork {
     else this.#answers.delete(name);
   }
 
-  /** Connects as somebody who is no session; the end to write to and to listen on. */
-  connect(from: string, to: string): MemoryConnection {
-    const near = new MemoryConnection(parseAddress(from), parseAddress(to), this.capacity);
-    const far = new MemoryConnection(parseAddress(to), parseAddress(from), this.capacity);
+  /** Nothing passes between the two any more, and neither is told: packets are lost, and sent again once `heal` was called. */
+  cut(a: string, b: string): void {
+    this.#cut.add(pairOf(parseAddress(a), parseAddress(b)));
+  }
+
+  heal(a: string, b: string): void {
+    const pair = pairOf(parseAddress(a), parseAddress(b));
+    if (!this.#cut.delete(pair)) return;
+    for (const one of this.connections) if (pairOf(one.local, one.remote) === pair) one.retry();
+  }
+
+  /** Breaks whatever connections there are between the two. */
+  reset(a: string, b: string): void {
+    const pair = pairOf(parseAddress(a), parseAddress(b));
+    for (const one of this.connections) if (one.isOpen && pairOf(one.local, one.remote) === pair) one.break();
+  }
+
+  #pair(from: Address, to: Address): readonly [MemoryConnection, MemoryConnection] {
+    const pair = pairOf(from, to);
+    const isCut = () => this.#cut.has(pair);
+    const near = new MemoryConnection(from, to, this.capacity, isCut);
+    const far = new MemoryConnection(to, from, this.capacity, isCut);
     near.other = far;
     far.other = near;
     this.connections.push(near, far);
+    return [near, far];
+  }
+
+  /** Connects as somebody who is no session; the end to write to and to listen on. */
+  connect(from: string, to: string): MemoryConnection {
+    const [near, far] = this.#pair(parseAddress(from), parseAddress(to));
     const peer = this.#listeners.get(formatAddress(far.local))?.find((one) => same(one.address, near.local));
     if (peer) peer.accept(far);
     else far.close();
@@ -236,11 +268,7 @@ export class MemoryNetwork {
             failed({ errno: outcome, call: "connect" });
             return;
           }
-          const near = new MemoryConnection(here, target.address, this.capacity);
-          const far = new MemoryConnection(target.address, here, this.capacity);
-          near.other = far;
-          far.other = near;
-          this.connections.push(near, far);
+          const [near, far] = this.#pair(here, target.address);
           outcome(far);
           connected(near);
         });
@@ -256,6 +284,7 @@ export class MemoryNetwork {
     const name = formatAddress(target.address);
     const answer = this.#answers.get(name);
     if (answer) return answer;
+    if (this.#cut.has(pairOf(here, target.address))) return "silent";
     const peers = this.#listeners.get(name);
     if (!peers) return "ECONNREFUSED";
     const peer = peers.find(({ address }) => same(address, here));
@@ -278,6 +307,10 @@ export class MemoryNetwork {
       close: () => void this.#listeners.delete(name),
     };
   }
+}
+
+function pairOf(a: Address, b: Address): string {
+  return [formatAddress(a), formatAddress(b)].sort().join(" ");
 }
 
 function same(a: Address, b: Address): boolean {

@@ -9,6 +9,8 @@ export function kernelFilter(model: NodeBgp, family: Family, words: Words): stri
     ofResource("IPPools and services"),
     `filter calico_kernel_v${family} {`,
     ...indent(2, [
+      // BIRD 1.6 keeps networks of interfaces to itself (`device routes no`); BIRD 2 would put its own in place of the kernel's.
+      "if (source = RTS_DEVICE) then reject;",
       ...within(bgp.notProgrammed, family, "reject", "service address", words),
       ...metricBody(model, family, words),
       ...wireguardBody(bgp, words),

@@ -1,0 +1,84 @@
+/** What the process for BGP says of the node, beside what its back end says of the sessions. */
+import { type BgpStatus, ControlError, type ControlSource } from "../../lib/bgp/control/index.ts";
+import type { Backend } from "../../lib/bgp/index.ts";
+import type { UnservedPool } from "../../lib/node/index.ts";
+
+export class NodeReport {
+  /** Why the datastore cannot be used; undefined: it can. */
+  datastore: string | undefined;
+  /** Why start-up failed the last time; undefined: it did not. */
+  start: string | undefined;
+  /** Start-up is done. */
+  prepared = false;
+  /** When the back end was told last what BGP shall be, in milliseconds since 1970. */
+  configuredAt: number | undefined;
+  readonly startedAt = Date.now();
+  unserved: readonly UnservedPool[] = [];
+  /** Kinds that have not told everything yet. */
+  missing: Iterable<string> = [];
+  readonly #troubles = new Map<string, string>();
+
+  /** A kind that cannot be watched, and why; undefined: it can again. */
+  trouble(kind: string, why: string | undefined): void {
+    if (why === undefined) this.#troubles.delete(kind);
+    else this.#troubles.set(kind, why);
+  }
+
+  /** A datastore that is away is one trouble, not one of each kind. */
+  #troublesInWords(): string[] {
+    const kinds = Map.groupBy(this.#troubles.keys(), (kind) => this.#troubles.get(kind)!);
+    return [...kinds].map(([why, of]) => `${of.join(", ")} cannot be watched: ${why}`);
+  }
+
+  /** What the back end says, with what there is to say of the node. */
+  over(status: BgpStatus): BgpStatus {
+    const hasBgp = status.backend !== "none";
+    const troubles = this.#troublesInWords();
+    const notServed = this.unserved.map(({ message }) => message);
+    const waitsFor = [
+      ...(this.datastore === undefined ? [] : [`the datastore cannot be used: ${this.datastore}`]),
+      ...(this.prepared || this.start === undefined ? [] : [`the node is not prepared: ${this.start}`]),
+    ];
+    if (waitsFor.length === 0 && hasBgp && this.configuredAt === undefined) {
+      const missing = [...this.missing];
+      const told = missing.length === 0 ? "everything" : `its ${missing.join(", ")}`;
+      waitsFor.push(
+        troubles.length > 0
+          ? `BGP has no configuration yet: ${troubles.join("; ")}`
+          : `BGP has no configuration yet: the datastore has not told ${told}`,
+      );
+    } else if (waitsFor.length === 0 && !this.prepared) {
+      waitsFor.push("the node is being prepared");
+    }
+    return {
+      ...status,
+      problems: [...waitsFor, ...notServed, ...(this.configuredAt ? troubles : []), ...status.problems],
+      waitsFor,
+      notServed,
+    };
+  }
+}
+
+/** What the control socket serves. Without a back end it says that there is no BGP here, and still what start-up has to say. */
+export function controlSource(node: string, backend: Backend | undefined, report: NodeReport): ControlSource {
+  if (backend) {
+    return {
+      status: async () => report.over(await backend.status()),
+      explain: (prefix) => backend.explain(prefix),
+      routes: (which, peer) => backend.routes(which, peer),
+    };
+  }
+  const none: BgpStatus = {
+    node,
+    asn: 0,
+    routerId: "",
+    backend: "none",
+    restarting: false,
+    peers: [],
+    problems: [],
+  };
+  const refuse = (): never => {
+    throw new ControlError("BGP_REFUSED", "this node does no BGP, as CALICO_NETWORKING_BACKEND says");
+  };
+  return { status: () => report.over(none), explain: refuse, routes: refuse };
+}
