@@ -86,7 +86,8 @@ describeAsRoot("the node's interfaces", () => {
     expect(changes).toEqual(expect.arrayContaining(["removed vb down", "new vc down"]));
     const index = interfaces.byName("va")?.index ?? 0;
     ip("link del va");
-    await until(() => interfaces.byName("va") === undefined);
+    // The other end goes with it, and the kernel tells of each.
+    await until(() => interfaces.byName("va") === undefined && interfaces.byName("vc") === undefined);
     expect([interfaces.byIndex(index), changes.at(-1)?.startsWith("removed")]).toEqual([undefined, true]);
     expect([...interfaces.all].map(({ name }) => name)).toEqual(["lo"]);
   });
