@@ -53,7 +53,7 @@ export class Agent {
     const file = join(lab.machineShare, `agent-${node.name}-${++started}.log`);
     const log = Bun.file(file);
     const enter = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--net", "--wdns=/"];
-    const child = Bun.spawn(["nsenter", `--target=${node.pid}`, ...enter, "--", "calico-node"], {
+    const child = Bun.spawn(["nsenter", `--target=${node.pid}`, ...enter, "--", "calico-node", "felix"], {
       env: {
         PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         DATASTORE_TYPE: "kubernetes",

@@ -214,7 +214,7 @@ function startAgent(cluster: Cluster, node: Node, dataplane: DataplaneName): Sub
     "--wdns=/",
     "--",
   ];
-  return Bun.spawn([...enter, "calico-node"], { env, stdin: "ignore", stdout: log, stderr: log });
+  return Bun.spawn([...enter, "calico-node", "felix"], { env, stdin: "ignore", stdout: log, stderr: log });
 }
 
 async function attach(cluster: Cluster, node: Node): Promise<ProbePlace[]> {

@@ -130,7 +130,7 @@ class Bed {
     this.#agents++;
     const into = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--net", "--wdns=/"];
     const log = Bun.file(this.#agentLog);
-    this.#agent = Bun.spawn(["nsenter", `--target=${node.pid}`, ...into, "--", "calico-node"], {
+    this.#agent = Bun.spawn(["nsenter", `--target=${node.pid}`, ...into, "--", "calico-node", "felix"], {
       ...{ env, stdin: "ignore", stdout: log, stderr: log },
     });
   }
