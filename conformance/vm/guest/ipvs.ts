@@ -23,6 +23,9 @@ import {
   SERVICES,
 } from "./services.ts";
 
+/** Felix alone, begun anew when it asks for that: start-up, which lets pods reach their node as upstream's does, is not in play here. */
+const FELIX = "while calico-node felix; [ $? -eq 129 ]; do :; done";
+
 /** In milliseconds: far more than anything takes, emulated on a busy machine. */
 const PATIENCE = 200_000;
 /** How long a connection may take before it is taken for denied, in seconds: with its processes, which take long to start here. */
@@ -130,7 +133,7 @@ class Bed {
     this.#agents++;
     const into = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--net", "--wdns=/"];
     const log = Bun.file(this.#agentLog);
-    this.#agent = Bun.spawn(["nsenter", `--target=${node.pid}`, ...into, "--", "calico-node", "felix"], {
+    this.#agent = Bun.spawn(["nsenter", `--target=${node.pid}`, ...into, "--", "sh", "-c", FELIX], {
       ...{ env, stdin: "ignore", stdout: log, stderr: log },
     });
   }
