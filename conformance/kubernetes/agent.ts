@@ -6,9 +6,6 @@ import type { Node, Pod } from "../lab/index.ts";
 import { type Probe, type ProbePlace, type ProbeResult, Prober } from "../policy/prober.ts";
 import type { KubernetesCluster, PodOptions } from "./cluster.ts";
 
-/** Felix alone, begun anew when it asks for that: start-up, which lets pods reach their node as upstream's does, is not in play here. */
-const FELIX = "while calico-node felix; [ $? -eq 129 ]; do :; done";
-
 /** Far more than anything here needs, in milliseconds. */
 const PATIENCE = 60_000;
 const TCP = 6;
@@ -56,7 +53,7 @@ export class Agent {
     const file = join(lab.machineShare, `agent-${node.name}-${++started}.log`);
     const log = Bun.file(file);
     const enter = ["--mount", "--uts", "--ipc", "--pid", "--cgroup", "--net", "--wdns=/"];
-    const child = Bun.spawn(["nsenter", `--target=${node.pid}`, ...enter, "--", "sh", "-c", FELIX], {
+    const child = Bun.spawn(["nsenter", `--target=${node.pid}`, ...enter, "--", "calico-node"], {
       env: {
         PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         DATASTORE_TYPE: "kubernetes",
