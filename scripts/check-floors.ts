@@ -68,8 +68,9 @@ const TEST_DOORS = ["testing.ts", "testing/index.ts"];
 const SIDE_DOORS: Readonly<Record<string, readonly string[]>> = {
   "lib/api": ["crd/index.ts", "kubernetes/index.ts", "kubernetes/namespace.ts", "kubernetes/pod.ts"],
   "lib/kubernetes": ["conversion/index.ts"],
+  "lib/node": ["environment.ts", "supervise.ts"],
   "lib/netlink": ["netfilter/index.ts"],
-  "lib/sys": ["inotify.ts", "tcp.ts"],
+  "lib/sys": ["inotify.ts", "tcp.ts", "udp.ts"],
   "lib/telemetry": ["daemon.ts"],
 };
 

@@ -54,6 +54,7 @@ export async function openDatastore(
   onTrouble: (why: string) => void,
   log: Logger,
 ): Promise<Client | undefined> {
+  let said = "";
   while (!signal.aborted) {
     let client: Client | undefined;
     try {
@@ -62,7 +63,8 @@ export async function openDatastore(
       return client;
     } catch (error) {
       const { message } = error as Error;
-      log.error("the datastore cannot be used; tried again", { error: message });
+      if (message !== said) log.error("the datastore cannot be used; tried again every second", { error: message });
+      said = message;
       onTrouble(message);
       await client?.close();
     }

@@ -314,8 +314,16 @@ describeLabModes("the agent", (mode) => {
         () => agent.isAlive(),
         () => agent.log(),
       );
-      await until("it says why it is not ready", async () => (await agent.problem()).includes("datastore: "));
-      expect(await agent.problem()).toContain("172.31.0.1:6443");
+      let problem = "";
+      await until(
+        "it says why it is not ready",
+        async () => {
+          problem = await agent.problem();
+          return problem.includes("datastore: ");
+        },
+        () => `${problem}\n${agent.log()}`,
+      );
+      expect(problem).toContain("172.31.0.1:6443");
       await expectPackets(places, closed, () => agent.log(), 0);
       await cluster.server.compact();
       await cluster.server.restart();

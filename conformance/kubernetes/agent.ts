@@ -104,7 +104,7 @@ export class Agent {
 
   /** The process for policy, as the machine knows it; undefined while there is none. */
   get felix(): number | undefined {
-    return Number(children(children(this.#process.pid)[0])[0]) || undefined;
+    return children(children(this.#process.pid)[0]).find((pid) => argument(pid, 1) === "felix");
   }
 
   /** Kills the process for policy, and waits until the supervisor has started another one. */
@@ -128,6 +128,15 @@ export class Agent {
 export async function terminate(nsenter: Bun.Subprocess): Promise<void> {
   if (nsenter.exitCode === null) process.kill(children(nsenter.pid)[0] ?? nsenter.pid, "SIGTERM");
   await nsenter.exited;
+}
+
+/** The index-th word of a process' command line; undefined when it has ended. */
+function argument(pid: number, index: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")[index];
+  } catch {
+    return undefined;
+  }
 }
 
 function children(pid: number | undefined): number[] {

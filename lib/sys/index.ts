@@ -37,12 +37,3 @@ export {
   setSocketOption,
   waitReadable,
 } from "./socket.ts";
-export {
-  adoptUdp,
-  drainUdp,
-  openUdpSocket,
-  sendUdp,
-  type UdpOptions,
-  type UdpReceiver,
-  udpAddress,
-} from "./udp.ts";

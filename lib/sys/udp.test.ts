@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
-import { adoptUdp, closeFd, drainUdp, openUdpSocket, SysError, sendUdp, type UdpOptions, udpAddress } from "./index.ts";
+import { closeFd, SysError } from "./index.ts";
 import { describeAsRoot, makeNamespace } from "./testing.ts";
+import { adoptUdp, drainUdp, openUdpSocket, sendUdp, type UdpOptions, udpAddress } from "./udp.ts";
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const bytes = (content: string): Uint8Array<ArrayBuffer> => {

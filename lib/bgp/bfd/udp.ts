@@ -1,16 +1,7 @@
 /** BFD over UDP: RFC 5881 4 and 5 (single hop), RFC 5883 5 (multihop). */
 import { type Address, addressBytes, addressFromBytes, parseAddress } from "../../ip/index.ts";
-import {
-  adoptUdp,
-  closeFd,
-  drainUdp,
-  type Namespace,
-  openUdpSocket,
-  SysError,
-  sendUdp,
-  type UdpOptions,
-  udpAddress,
-} from "../../sys/index.ts";
+import { closeFd, type Namespace, SysError } from "../../sys/index.ts";
+import { adoptUdp, drainUdp, openUdpSocket, sendUdp, type UdpOptions, udpAddress } from "../../sys/udp.ts";
 import type { Arrival, Place, Receiver, Sender, Transport } from "./transport.ts";
 
 const SINGLE_HOP_PORT = 3784;
