@@ -3,7 +3,7 @@ import { type NodeBgpOptions, watchBgp } from "../../lib/bgp/config/index.ts";
 import { CONTROL_SOCKET, serveControl, whyNotReady } from "../../lib/bgp/control/index.ts";
 import { type Backend, openBirdBackend, openSpeaker, realEdges } from "../../lib/bgp/index.ts";
 import type { Env } from "../../lib/cli/index.ts";
-import { type Client, datastoreConfigFromEnv } from "../../lib/datastore/index.ts";
+import type { Client } from "../../lib/datastore/index.ts";
 import {
   hostFacts,
   isPolicyOnly,
@@ -22,7 +22,7 @@ import { askFelix } from "./health.ts";
 import { type ClusterOfNode, kubernetesFactsOf } from "./kubernetes-facts.ts";
 import { reportNetworkUp } from "./network-condition.ts";
 import { controlSource, NodeReport } from "./node-report.ts";
-import { nodeName, openDatastore, RUN_FOLDER, stopOn, takeLock } from "./process.ts";
+import { datastoreOf, nodeName, openDatastore, RUN_FOLDER, stopOn, takeLock } from "./process.ts";
 
 const LEVELS: Readonly<Record<string, Level>> = {
   debug: "debug",
@@ -55,7 +55,7 @@ export async function runBgp(env: Env): Promise<number> {
     const onTrouble = (why: string): void => {
       report.datastore = why;
     };
-    const client = await openDatastore(env, signal, onTrouble, log);
+    const client = await openDatastore(() => datastoreOf(env, "bgp"), signal, onTrouble, log);
     if (!client) return 0;
     report.datastore = undefined;
     try {
@@ -107,7 +107,7 @@ async function keepNode(keeping: Keeping): Promise<void> {
   const { client, backend, report, env, signal, log } = keeping;
   const name = nodeName(env);
   const facts = hostFacts();
-  const kubernetes = kubernetesFactsOf(datastoreConfigFromEnv(env), name);
+  const kubernetes = kubernetesFactsOf(datastoreOf(env, "bgp"), name);
   // A node that was prepared before goes on with what it has, whatever start-up thinks of it now.
   const watching = backend && watchNode(keeping, backend, bgpOptions(env, facts));
   try {

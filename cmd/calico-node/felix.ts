@@ -8,7 +8,7 @@ import {
 } from "../../lib/policy-agent/index.ts";
 import { pathExists, readTextFile } from "../../lib/sys/index.ts";
 import { joinLoggers, type Level, type Logger, openLogger } from "../../lib/telemetry/index.ts";
-import { nodeName, openDatastore, stopOn, takeLock } from "./process.ts";
+import { datastoreOf, nodeName, openDatastore, stopOn, takeLock } from "./process.ts";
 
 const CONFIG_FILE = "/etc/calico/felix.cfg";
 
@@ -35,7 +35,7 @@ export async function runFelix(env: Env): Promise<number> {
   if (!lock) return 0;
   const datastore = datastoreEnv(env, config, "DatastoreType" in settings);
   return await runAgent({
-    connect: (signal, onTrouble) => openDatastore(datastore, signal, onTrouble, log),
+    connect: (signal, onTrouble) => openDatastore(() => datastoreOf(datastore, "felix"), signal, onTrouble, log),
     local,
     nodeName: config.FelixHostname,
     config,

@@ -1,7 +1,6 @@
 /** Upstream's start-up and shutdown as commands of their own, for images and hooks that call them. */
 import { writeFileSync } from "node:fs";
 import type { Env } from "../../lib/cli/index.ts";
-import { datastoreConfigFromEnv } from "../../lib/datastore/index.ts";
 import {
   hostFacts,
   isPolicyOnly,
@@ -13,7 +12,7 @@ import { folderOf, makeFolder } from "../../lib/sys/index.ts";
 import { openLogger } from "../../lib/telemetry/index.ts";
 import { kubernetesFactsOf } from "./kubernetes-facts.ts";
 import { setNetworkUnavailable } from "./network-condition.ts";
-import { nodeName, openDatastore } from "./process.ts";
+import { datastoreOf, nodeName, openDatastore } from "./process.ts";
 
 /** kubelet gives a hook no more than the pod's grace period, which upstream's is 0 to 5 s. */
 const SHUTDOWN_MS = 2_000;
@@ -23,9 +22,14 @@ export async function startUp(env: Env, isComplete: boolean): Promise<number> {
   const log = openLogger({ component: "startup", level: "info" });
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
-  const client = await openDatastore(env, stop.signal, () => {}, log);
+  const client = await openDatastore(
+    () => datastoreOf(env, "startup"),
+    stop.signal,
+    () => {},
+    log,
+  );
   if (!client) return 1;
-  const kubernetes = kubernetesFactsOf(datastoreConfigFromEnv(env), nodeName(env));
+  const kubernetes = kubernetesFactsOf(datastoreOf(env, "startup"), nodeName(env));
   try {
     const known = await kubernetes.ask();
     await prepareNode(client, env, hostFacts(), { log, signal: stop.signal, ...(known && { kubernetes: known }) });
@@ -55,7 +59,7 @@ export async function shutDown(env: Env): Promise<number> {
   if (isPolicyOnly(env)) return 0;
   const node = env.CALICO_K8S_NODE_REF || nodeName(env);
   const tell = async (): Promise<void> => {
-    const kubernetes = kubernetesFactsOf(datastoreConfigFromEnv(env), node);
+    const kubernetes = kubernetesFactsOf(datastoreOf(env, "shutdown"), node);
     const cluster = await kubernetes.cluster();
     if (cluster) await setNetworkUnavailable(cluster, node, true);
     await kubernetes.close();

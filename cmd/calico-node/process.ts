@@ -2,10 +2,16 @@
 import { fstatSync } from "node:fs";
 import { hostname } from "node:os";
 import type { Env } from "../../lib/cli/index.ts";
-import { type Client, datastoreConfigFromEnv, ensureInitialized, openClient } from "../../lib/datastore/index.ts";
+import {
+  type Client,
+  type DatastoreConfig,
+  datastoreConfigFromEnv,
+  ensureInitialized,
+  openClient,
+} from "../../lib/datastore/index.ts";
 import { nodeNameOf } from "../../lib/node/index.ts";
 import { type FileLock, lockFileSync, makeFolder } from "../../lib/sys/index.ts";
-import type { Logger } from "../../lib/telemetry/index.ts";
+import { type Logger, VERSION } from "../../lib/telemetry/index.ts";
 import { pause } from "../../lib/wait/index.ts";
 
 /** Sockets and locks. */
@@ -47,9 +53,15 @@ export async function takeLock(name: "felix" | "bgp", signal: AbortSignal, log: 
   return undefined;
 }
 
+/** The datastore that the environment names; an API server's audit log tells this process from the node's others by `name`. */
+export function datastoreOf(env: Env, name: "felix" | "bgp" | "startup" | "shutdown"): DatastoreConfig {
+  const config = datastoreConfigFromEnv(env);
+  return config.type === "kubernetes" ? { ...config, userAgent: `calico-node-${name}/${VERSION}` } : config;
+}
+
 /** Waits for the datastore as long as it takes: what an earlier process left in the kernel holds meanwhile. */
 export async function openDatastore(
-  env: Env,
+  config: () => DatastoreConfig,
   signal: AbortSignal,
   onTrouble: (why: string) => void,
   log: Logger,
@@ -58,7 +70,7 @@ export async function openDatastore(
   while (!signal.aborted) {
     let client: Client | undefined;
     try {
-      client = await openClient(datastoreConfigFromEnv(env));
+      client = await openClient(config());
       await ensureInitialized(client);
       return client;
     } catch (error) {

@@ -407,7 +407,10 @@ describeLabModes("the agent", (mode) => {
   });
 
   test("one watch for each kind, and no request while nothing happens", async () => {
-    const mine = async () => (await cluster.server.audit()).filter(({ user }) => user === ACCOUNT);
+    const mine = async () =>
+      (await cluster.server.audit()).filter(
+        ({ user, userAgent }) => user === ACCOUNT && userAgent.startsWith("calico-node-felix/"),
+      );
     const earlier = (await mine()).length;
     await agent.crash();
     await agent.ready();

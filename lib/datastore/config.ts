@@ -73,6 +73,8 @@ export interface KubernetesConfig {
   readonly apiGroup?: "v1" | "v3";
   /** Pods get their addresses from their Node's podCIDRs (host-local), so tunnel addresses come from there too. */
   readonly usePodCidr?: boolean;
+  /** What the API server's audit log calls this program; `calico/<version>` when absent. */
+  readonly userAgent?: string;
 }
 
 export type DatastoreConfig = SqliteConfig | EtcdConfig | KubernetesConfig;

@@ -36,7 +36,9 @@ export async function openCluster(
   config: KubernetesConfig,
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<Kubernetes> {
-  return openKubernetes(await clusterOf(config, env), { stringify: stringifyJson });
+  const { userAgent } = config;
+  const cluster = await clusterOf(config, env);
+  return openKubernetes({ ...cluster, ...(userAgent && { userAgent }) }, { stringify: stringifyJson });
 }
 
 async function clusterOf(
