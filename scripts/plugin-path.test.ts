@@ -50,3 +50,9 @@ test("the plugin's ADD and DEL load no node: module", () => {
 test("without Kubernetes they load nothing that is for it", () => {
   expect(walk(ROOTS).files.filter((file) => FOR_KUBERNETES.test(file))).toEqual([]);
 });
+
+test("calicoctl loads nothing of BGP and of a node's start before a command asks for it", () => {
+  const { files } = walk(["cmd/calicoctl/main.ts"]);
+  expect(files.length, "the walk reaches the libraries").toBeGreaterThan(60);
+  expect(files.filter((file) => /^lib\/(bgp|node)\//.test(file))).toEqual([]);
+});

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { PeerStatus } from "../../lib/bgp/control/index.ts";
 import { memoryIo } from "../../lib/cli/testing.ts";
-import { peersText } from "./bgp-commands.ts";
+import { peersText } from "./bgp-show.ts";
 import { main } from "./main.ts";
 
 const NOW = new Date(2026, 10, 23, 3, 0, 0).getTime();
@@ -44,6 +44,19 @@ test("peers: when in the node's own time, and what went wrong when", () => {
   expect(peersText([], [], NOW)).toBe("No peers.\n");
 });
 
+test("peers: what ended the session before is beside why it is not up, and stays after it is up again", () => {
+  const lastError = { code: "REFUSED", message: "refused", at: NOW - 120_000 };
+  const endedBy = { code: "HOLD_TIMER", message: "hold timer expired", at: NOW - 180_000 };
+  const last = (over: Partial<PeerStatus>) => peersText([{ ...peer, ...over }], [], NOW).split("\n")[1];
+  expect(last({ state: "Active", lastError, endedBy })).toContain(
+    " 02:58:00 refused; 02:57:00 went down: hold timer expired",
+  );
+  expect(last({ state: "Active", lastError: endedBy, endedBy })).toMatch(
+    /Up +02:57:00 went down: hold timer expired *$/,
+  );
+  expect(last({ lastError, endedBy })).toMatch(/Up +02:57:00 went down: hold timer expired *$/);
+});
+
 const refused: [string, RegExp][] = [
   ["bgp peers -o yaml", /--output yaml: there is json only/],
   ["bgp routes --sent", /--sent needs --peer/],
@@ -51,6 +64,7 @@ const refused: [string, RegExp][] = [
   ["bgp explain", /which prefix, or which address\?/],
   ["health", /what of\? --felix-live/],
   ["health --bgp-ready --threshold-time soon", /--threshold-time soon: is not a duration/],
+  ["health --bgp-ready --threshold-time=-30s", /--threshold-time -30s: is not a duration/],
 ];
 test.each(refused)("calico-node %s is refused", async (line, why) => {
   const io = memoryIo();

@@ -6,7 +6,6 @@ import { VERSION } from "../../lib/telemetry/index.ts";
 import type { NodeReport } from "./node-report.ts";
 
 export function statusSource(backend: Backend, report: Pick<NodeReport, "startedAt" | "configuredAt">): StatusSource {
-  const peers = async (family: 4 | 6) => (await backend.status()).peers.filter((peer) => peer.family === family);
   return {
     agent: async (family) => {
       // As upstream's: ready is a daemon that runs and has a configuration, whatever its sessions.
@@ -18,14 +17,10 @@ export function statusSource(backend: Backend, report: Pick<NodeReport, "started
       const reconfigured = (isOurs ? report.configuredAt : status.reconfiguredAt) ?? started;
       return { ready: true, version: status.version ?? VERSION, routerId: status.routerId, started, reconfigured };
     },
-    peers,
-    routes: async (family) => {
-      const addresses = new Map((await peers(family)).map((peer) => [peer.name, peer]));
-      const best = (await backend.status()).backend === "speaker" ? backend.routes("best") : undefined;
-      const separator = family === 4 ? "." : ":";
-      return [...(best ?? [])]
-        .filter(({ prefix }) => prefix.includes(separator))
-        .map((route) => routeOf(route, family, addresses.get(route.from)));
+    peers: async (family) => (await backend.status()).peers.filter((peer) => peer.family === family),
+    routes: async function* () {
+      const peers = new Map((await backend.status()).peers.map((peer) => [peer.name, peer]));
+      for await (const route of (await backend.routes("best")) ?? []) yield routeOf(route, peers.get(route.from));
     },
   };
 }
@@ -36,9 +31,9 @@ const SOURCES: Readonly<Record<string, BgpRouteStatus["source"]>> = {
   device: "Direct",
 };
 
-function routeOf({ prefix, nextHop, from }: RouteText, family: 4 | 6, peer: PeerStatus | undefined): BgpRouteStatus {
+function routeOf({ prefix, nextHop, from }: RouteText, peer: PeerStatus | undefined): BgpRouteStatus {
   return {
-    family,
+    family: prefix.includes(":") ? 6 : 4,
     primary: true,
     destination: prefix,
     ...(nextHop !== "-" && { gateway: nextHop }),

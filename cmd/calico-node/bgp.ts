@@ -1,5 +1,5 @@
 import { IPPool } from "../../lib/api/ippool.ts";
-import { type NodeBgpOptions, watchBgp } from "../../lib/bgp/config/index.ts";
+import { type BgpWatch, type NodeBgpOptions, watchBgp } from "../../lib/bgp/config/index.ts";
 import { CONTROL_SOCKET, serveControl, whyNotReady } from "../../lib/bgp/control/index.ts";
 import { type Backend, openBirdBackend, openSpeaker, realEdges } from "../../lib/bgp/index.ts";
 import type { Env } from "../../lib/cli/index.ts";
@@ -109,7 +109,7 @@ async function keepNode(keeping: Keeping): Promise<void> {
   const facts = hostFacts();
   const kubernetes = kubernetesFactsOf(datastoreOf(env, "bgp"), name);
   // A node that was prepared before goes on with what it has, whatever start-up thinks of it now.
-  const watching = backend && watchNode(keeping, backend, bgpOptions(env, facts));
+  const watch = backend && watchNode(keeping, backend, bgpOptions(env, facts));
   try {
     let prepared: PreparedNode | undefined;
     while (!signal.aborted && !prepared) {
@@ -119,6 +119,7 @@ async function keepNode(keeping: Keeping): Promise<void> {
         removeShutdownTimestamp(env);
         report.start = undefined;
         report.prepared = true;
+        watch?.again();
         report.unserved = isPolicyOnly(env) ? [] : prepared.unserved;
       } catch (error) {
         prepared = undefined;
@@ -130,7 +131,7 @@ async function keepNode(keeping: Keeping): Promise<void> {
     }
     if (!prepared) return;
     await Promise.all([
-      watching,
+      watch?.done,
       monitorAddresses(client, env, {
         name,
         facts,
@@ -143,7 +144,7 @@ async function keepNode(keeping: Keeping): Promise<void> {
       backend && reportNodeStatus(client, { node: name, source: statusSource(backend, report), log, signal }),
     ]);
   } finally {
-    await watching?.catch(() => {});
+    await watch?.done.catch(() => {});
     await kubernetes.close();
   }
 }
@@ -164,16 +165,13 @@ async function keepNetworkUp({ source, env, signal, log }: Keeping, kubernetes: 
   });
 }
 
-async function watchNode(
-  { client, report, signal, log }: Keeping,
-  backend: Backend,
-  options: NodeBgpOptions,
-): Promise<void> {
+function watchNode({ client, report, signal, log }: Keeping, backend: Backend, options: NodeBgpOptions): BgpWatch {
   let pools: unknown;
   const watch = watchBgp({
     client,
     signal,
     ...options,
+    isPrepared: () => report.prepared,
     onChange: (bgp) => {
       const known = [bgp.ipv4.pools, bgp.ipv6.pools];
       // They are the same objects for as long as no pool changes.
@@ -189,7 +187,7 @@ async function watchNode(
     },
   });
   report.missing = watch.missing;
-  await watch.done;
+  return watch;
 
   async function askForPools(): Promise<void> {
     try {

@@ -1,4 +1,4 @@
-import { CONTROL_SOCKET, ControlClient, type Family } from "../../lib/bgp/control/index.ts";
+import type { Family } from "../../lib/bgp/control/index.ts";
 import { type Env, type Io, UsageError } from "../../lib/cli/index.ts";
 
 const TIMEOUT_MS = 8_000;
@@ -27,15 +27,15 @@ export async function checkHealth(
   if (felix.length === 0 && !bgpLive && bgpReady.length === 0) {
     throw new UsageError("what of? --felix-live, --felix-ready, --bgp-live or --bgp-ready, or several");
   }
-  const bgp = new ControlClient(CONTROL_SOCKET);
   const felixAsked = felix.map(async (probe) => {
     const why = await askFelix(probe, env);
     return { what: `felix ${probe}`, ...(why !== undefined && { why }), remarks: [] };
   });
-  const askBgp = async (probe: FelixProbe, families: readonly Family[]) => ({
-    what: `bgp ${probe}`,
-    ...(await bgp.health(probe, families, everyPeerMs)),
-  });
+  const askBgp = async (probe: FelixProbe, families: readonly Family[]) => {
+    // Only here: a probe of felix, which comes every few seconds, shall not load it.
+    const { CONTROL_SOCKET, ControlClient } = await import("../../lib/bgp/control/index.ts");
+    return { what: `bgp ${probe}`, ...(await new ControlClient(CONTROL_SOCKET).health(probe, families, everyPeerMs)) };
+  };
   const answers = await Promise.all([
     ...felixAsked,
     ...(bgpLive ? [askBgp("liveness", [])] : []),

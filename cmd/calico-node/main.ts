@@ -7,8 +7,9 @@ import {
   runProgram,
   UsageError,
 } from "../../lib/cli/index.ts";
-import { parseDuration, supervise } from "../../lib/node/index.ts";
+import { supervise } from "../../lib/node/supervise.ts";
 import { openLogger, VERSION } from "../../lib/telemetry/index.ts";
+import { parseDuration } from "../../lib/wait/duration.ts";
 import { BGP_COMMANDS } from "./bgp-commands.ts";
 import { checkHealth } from "./health.ts";
 import { modern } from "./legacy.ts";
@@ -159,7 +160,8 @@ export async function main(argv: readonly string[], env: Env, io: Io = processIo
 function threshold(text: string | undefined): { readonly everyPeerMs?: number } {
   if (text === undefined) return {};
   const everyPeerMs = parseDuration(text);
-  if (everyPeerMs === undefined) throw new UsageError(`--threshold-time ${text}: is not a duration such as 30s`);
+  if (everyPeerMs === undefined || everyPeerMs < 0)
+    throw new UsageError(`--threshold-time ${text}: is not a duration such as 30s`);
   return { everyPeerMs };
 }
 

@@ -9,7 +9,7 @@ import {
   ensureInitialized,
   openClient,
 } from "../../lib/datastore/index.ts";
-import { nodeNameOf } from "../../lib/node/index.ts";
+import { nodeNameOf } from "../../lib/node/environment.ts";
 import { type FileLock, lockFileSync, makeFolder } from "../../lib/sys/index.ts";
 import { type Logger, VERSION } from "../../lib/telemetry/index.ts";
 import { pause } from "../../lib/wait/index.ts";

@@ -95,7 +95,7 @@ describe.each(["v1", "v3"] as const)("%s", (group) => {
         spec: { node: "n1", classes: ["Agent"], updatePeriodSeconds: 1 },
       });
       const daemon = { ready: true, version: "v1", routerId: "10.0.0.1", started: 0, reconfigured: 0 };
-      const source = { agent: async () => daemon, peers: async () => [], routes: async () => [] };
+      const source = { agent: async () => daemon, peers: async () => [], routes: async function* () {} };
       const log = keptLog();
       const done = reportNodeStatus(client, { node: "n1", source, log, signal: stop.signal });
       await expect.poll(() => JSON.stringify(log.lines), { timeout: 20_000 }).toContain("caliconodestatuses/status");

@@ -23,6 +23,8 @@ const RAW_ASN = 65_002;
 /** Peers that may each end their session once: further addresses of the same node. */
 const FATAL = 24;
 const MUTATED = 10_000;
+/** Seconds. */
+const FLAPPING = 60;
 
 describeLab("a speaker under attack", underAttack, missingBuild() ?? bird2.missing());
 describeLab("a network that fails", failingNetwork, missingBuild() ?? missingTool("nft"));
@@ -258,6 +260,19 @@ function failingNetwork(): void {
     }
   }
 
+  async function goQuiet(): Promise<void> {
+    for (const ours of all) {
+      await until(
+        async () => {
+          const before = ours.daemon.processor();
+          await Bun.sleep(1000);
+          return ours.daemon.processor() - before < 0.1;
+        },
+        () => `${ours.node.name} is never quiet`,
+      );
+    }
+  }
+
   test("a partition in which both sides change, and its end", async () => {
     await add(0, "10.65.1.0/24");
     await add(1, "10.65.2.0/24");
@@ -284,15 +299,31 @@ function failingNetwork(): void {
     await add(1, "10.65.9.0/24");
     for (const index of [0, 1, 2]) await heal(index);
     await converges("10.65.9.0/24", 1);
+    await goQuiet();
+  });
+
+  test(`sessions are broken, and routes change, every second for ${FLAPPING} s: tables converge, and processors go quiet`, async () => {
+    const flaps = async (): Promise<number> =>
+      (await all[0]!.status())!.peers.reduce((sum, peer) => sum + peer.flaps, 0);
+    const before = await flaps();
+    for (let turn = 0; turn < FLAPPING; turn++) {
+      const next = Bun.sleep(1000);
+      await drop(0, "tcp dport 179 reject with tcp reset\ntcp sport 179 reject with tcp reset");
+      // What is told of it on the sessions is answered with RST.
+      await Promise.all([0, 1, 2].map((index) => (turn % 2 === 0 ? add : remove)(index, `10.65.${20 + index}.0/24`)));
+      await Bun.sleep(300);
+      await heal(0);
+      await next;
+    }
+    expect((await flaps()) - before, "sessions that ended").toBeGreaterThan(10);
+    await add(1, "10.65.21.0/24");
+    await converges("10.65.20.0/24", undefined);
+    await converges("10.65.21.0/24", 1);
+    await converges("10.65.22.0/24", undefined);
+    await goQuiet();
     for (const ours of all) {
-      await until(
-        async () => {
-          const before = ours.daemon.processor();
-          await Bun.sleep(1000);
-          return ours.daemon.processor() - before < 0.1;
-        },
-        () => `${ours.node.name} is never quiet`,
-      );
+      const others = cluster.nodes.filter((node) => node !== ours.node);
+      await ours.established(...others.map(({ address4 }) => address4));
     }
   });
 

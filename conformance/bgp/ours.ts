@@ -140,20 +140,15 @@ export interface NodeSpec {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-export const nodeResource = (name: string, { asn, address4, address6, clusterId, labels }: NodeSpec): object =>
-  resource(
-    "Node",
-    name,
-    {
-      bgp: {
-        ...(asn !== undefined && { asNumber: asn }),
-        ...(address4 && { ipv4Address: address4 }),
-        ...(address6 && { ipv6Address: address6 }),
-        ...(clusterId && { routeReflectorClusterID: clusterId }),
-      },
-    },
-    labels,
-  );
+export function nodeResource(name: string, { asn, address4, address6, clusterId, labels }: NodeSpec): object {
+  const bgp = {
+    ...(asn !== undefined && { asNumber: asn }),
+    ...(address4 && { ipv4Address: address4 }),
+    ...(address6 && { ipv6Address: address6 }),
+    ...(clusterId && { routeReflectorClusterID: clusterId }),
+  };
+  return resource("Node", name, Object.keys(bgp).length > 0 ? { bgp } : {}, labels);
+}
 
 export const labNode = (node: Node, spec: NodeSpec = {}): object =>
   nodeResource(node.name, { address4: `${node.address4}/24`, address6: `${node.address6}/64`, ...spec });

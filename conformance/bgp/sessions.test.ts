@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Cluster, pool } from "../cni/cluster.ts";
-import type { Daemon, Node } from "../lab/index.ts";
+import type { Node } from "../lab/index.ts";
 import { missingBuild } from "../lab/index.ts";
 import { describeLab } from "../lab/suite.ts";
 import { bgpConfiguration, bgpPeer, createWorld, labNode, Ours, secret, until } from "./ours.ts";
 import { DRIVERS, type Driver, type Neighbour, type RealPeer } from "./peers/index.ts";
 import { RawPeer } from "./raw.ts";
+import { deletions, kernelHas, watchRoutes, watchTable } from "./watches.ts";
 
 /** One that needs four octets (RFC 6793). */
 const ASN = 4_200_000_001;
@@ -245,8 +246,8 @@ function sessionsWith(driver: Driver): void {
     () => {
       test("kill -9 of ours, of theirs, and of ours twice: no route leaves the kernel or the other's table", async () => {
         await meet({ gracefulRestart: 60 });
-        const monitor = await here.daemon("monitor", ["stdbuf", "-oL", "ip", "-4", "monitor", "route"]);
-        const watch = watchTable(peer, OWN[4]);
+        const monitor = await watchRoutes(here);
+        const watch = watchTable(async () => (await peer.routes(4)).map(({ prefix }) => prefix), OWN[4]);
         let excused = 0;
         try {
           await ours.kill();
@@ -310,40 +311,3 @@ const restarted = (ours: Ours): Promise<void> =>
     async () => (await ours.status())?.restarting === false,
     () => `the restart is never over: ${ours.log().slice(-2000)}`,
   );
-
-async function kernelHas(node: Node, prefix: string): Promise<boolean> {
-  return (await node.run(["ip", "route", "show", prefix])).trim() !== "";
-}
-
-const deletions = (monitor: Daemon, prefix: string): string[] =>
-  monitor
-    .log()
-    .split("\n")
-    .filter((line) => line.startsWith(`Deleted ${prefix} `));
-
-/** Looks again and again whether a peer has a prefix. */
-function watchTable(peer: RealPeer, prefix: string) {
-  let missed = 0;
-  let stopped = false;
-  const look = async (): Promise<void> => {
-    while (!stopped) {
-      const routes = await peer.routes(4);
-      if (!routes.some((route) => route.prefix === prefix)) missed++;
-      await Bun.sleep(100);
-    }
-  };
-  let work = look();
-  const pause = async (): Promise<void> => {
-    stopped = true;
-    await work;
-  };
-  return {
-    missed: () => missed,
-    pause,
-    resume: () => {
-      stopped = false;
-      work = look();
-    },
-    stop: pause,
-  };
-}

@@ -2,12 +2,15 @@
  * Clusters in the shapes that people build them in: each is a lab with the resources applied, a BGP process on every node and a pod on
  * every node, whose pings say whether it works. What is not a Calico node (a top-of-rack switch) is a node of the lab with a real daemon.
  */
+
+import { cidrFromAddress, formatCidr, parseAddress } from "../../lib/ip/index.ts";
 import { type Cluster, createCluster, kubernetesArgs, pool } from "../cni/cluster.ts";
 import type { Node, Pod } from "../lab/index.ts";
 import { bgpConfiguration, bgpPeer, labNode, nodeResource, Ours, until } from "./ours.ts";
 import { bird2, frr, type RealPeer } from "./peers/index.ts";
 
 const POOL = "10.65.0.0/16";
+const POOL6 = "fd65::/112";
 
 export interface Topology {
   readonly cluster: Cluster;
@@ -22,6 +25,8 @@ export interface Topology {
 export interface PodAt {
   readonly pod: Pod;
   readonly address: string;
+  /** Its others: of IPv6, beside one of IPv4. */
+  readonly more: readonly string[];
   /** The node's block, of which the address is. */
   readonly block: string;
 }
@@ -182,10 +187,44 @@ export async function mixedMesh(): Promise<Topology> {
   });
 }
 
+/**
+ * Nodes that have an IPv6 address and no other, and find it out themselves: two with our speaker, one with BIRD as its back end, and pods that have IPv6
+ * only.
+ */
+export async function ipv6Mesh(): Promise<Topology> {
+  const cluster = await createCluster({ nodes: 3, pools: [pool("pool", POOL6)] });
+  return build(cluster, async () => {
+    for (const node of cluster.nodes) await node.run(["ip", "-4", "address", "flush", "dev", "eth0"]);
+    await cluster.apply(...cluster.nodes.map(({ name }) => nodeResource(name, {})));
+    const env = { IP: "none", IP6: "autodetect", CALICO_ROUTER_ID: "hash" };
+    return {
+      on: cluster.nodes,
+      env: [env, env, { ...env, CALICO_BGP_SPEAKER: "bird" }],
+      conf: { ipam: { type: "calico-ipam", assign_ipv4: "false", assign_ipv6: "true" } },
+      others: [],
+    };
+  });
+}
+
+/** Two nodes and pods with both families. */
+export async function dualStack(): Promise<Topology> {
+  const cluster = await createCluster({ nodes: 2, pools: [pool("pool4", POOL), pool("pool6", POOL6)] });
+  return build(cluster, async () => {
+    await cluster.apply(...cluster.nodes.map((node) => labNode(node)));
+    return {
+      on: cluster.nodes,
+      conf: { ipam: { type: "calico-ipam", assign_ipv4: "true", assign_ipv6: "true" } },
+      others: [],
+    };
+  });
+}
+
 interface Plan {
   /** Nodes with our process, and what each has for an environment more than the others. */
   readonly on: readonly Node[];
   readonly env?: readonly Readonly<Record<string, string>>[];
+  /** What the pods' network configuration says otherwise. */
+  readonly conf?: Readonly<Record<string, unknown>>;
   /** The node behind those has a pod, and this. */
   readonly byHand?: (pod: PodAt) => Promise<RealPeer>;
   readonly others: readonly RealPeer[];
@@ -193,10 +232,10 @@ interface Plan {
 
 async function build(cluster: Cluster, prepare: () => Promise<Plan>): Promise<Topology> {
   try {
-    const { on, env = [], byHand, others } = await prepare();
+    const { on, env = [], conf, byHand, others } = await prepare();
     const pods: PodAt[] = [];
     const hosts = byHand ? cluster.nodes.slice(0, on.length + 1) : on;
-    for (const node of hosts) pods.push(await attach(cluster, node));
+    for (const node of hosts) pods.push(await attach(cluster, node, conf));
     const extra = byHand ? [await byHand(pods.at(-1)!)] : [];
     const ours = await Promise.all(on.map((node, index) => Ours.start(cluster, node, env[index])));
     return { cluster, ours, pods, others: [...others, ...extra], dispose: () => cluster.dispose() };
@@ -206,27 +245,39 @@ async function build(cluster: Cluster, prepare: () => Promise<Plan>): Promise<To
   }
 }
 
-async function attach(cluster: Cluster, node: Node): Promise<PodAt> {
+/** A pod on a node, and so a block of it. */
+export async function attach(cluster: Cluster, node: Node, conf: Plan["conf"] = {}): Promise<PodAt> {
   const pod = await node.pod("pod");
-  const result = await pod.add(cluster.conf(), { args: kubernetesArgs(pod) });
+  const result = await pod.add(cluster.conf(conf), { args: kubernetesArgs(pod) });
   const { ips } = result as unknown as { readonly ips: readonly { readonly address: string }[] };
-  const address = ips[0]!.address.split("/")[0]!;
-  const last = Number(address.split(".")[3]);
-  return { pod, address, block: address.replace(/\d+$/, `${last & ~63}/26`) };
+  const addresses = ips.map((ip) => ip.address.split("/")[0]!);
+  const [address = "", ...more] = addresses;
+  return { pod, address, more, block: blockOf(address) };
 }
 
-/** Waits until every pod reaches every other. */
+/** Of 64 addresses, as pools have them by default. */
+function blockOf(text: string): string {
+  const address = parseAddress(text);
+  return formatCidr(cidrFromAddress(address, address.version === 4 ? 26 : 122));
+}
+
+export const reaches = async (pod: Pod, address: string): Promise<boolean> =>
+  (await pod.exec(["ping", "-c1", "-W1", address])).status === 0;
+
+/** Waits until every pod reaches every other, at all of its addresses. */
 export async function allPing({ pods, ours }: Topology): Promise<void> {
   await Promise.all(
     pods.map(async ({ pod }, index) => {
       for (const other of pods.filter((_, at) => at !== index)) {
-        await until(
-          async () => (await pod.exec(["ping", "-c1", "-W1", other.address])).status === 0,
-          async () => {
-            const routes = await pod.node.run(["ip", "route"]);
-            return `${pod.node.name} does not reach ${other.address} of ${other.pod.node.name}:\n${routes}\n${ours[index]?.log().slice(-3000)}`;
-          },
-        );
+        for (const address of [other.address, ...other.more]) {
+          await until(
+            () => reaches(pod, address),
+            async () => {
+              const routes = await pod.node.run(["ip", address.includes(":") ? "-6" : "-4", "route"]);
+              return `${pod.node.name} does not reach ${address} of ${other.pod.node.name}:\n${routes}\n${ours[index]?.log().slice(-3000)}`;
+            },
+          );
+        }
       }
     }),
   );

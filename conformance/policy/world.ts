@@ -10,20 +10,11 @@ import { TCP } from "../../lib/policy-agent/rules/testing/index.ts";
 import { type Cluster, createCluster, pool } from "../cni/cluster.ts";
 import { addressesIn } from "../cni/result.ts";
 import type { Node } from "../lab/index.ts";
+import { DATAPLANE_ENVIRONMENT, type DataplaneName, FELIX } from "./felix.ts";
 import { type Cell, type Check, cellsOf, describeProbe, NAMESPACES, NODE, OUTSIDE, PODS } from "./matrix.ts";
 import { type ProbePlace, type ProbeResult, Prober } from "./prober.ts";
 
-/** Felix alone, begun anew when it asks for that: start-up, which lets pods reach their node as upstream's does, is not in play here. */
-const FELIX = "while calico-node felix; [ $? -eq 129 ]; do :; done";
-
-export type DataplaneName = "nftables" | "iptables-nft" | "iptables-legacy";
-export const DATAPLANES: readonly DataplaneName[] = ["nftables", "iptables-nft", "iptables-legacy"];
-
-const ENVIRONMENT: Readonly<Record<DataplaneName, Readonly<Record<string, string>>>> = {
-  nftables: { FELIX_NFTABLESMODE: "Enabled" },
-  "iptables-nft": { FELIX_NFTABLESMODE: "Disabled", FELIX_IPTABLESBACKEND: "NFT" },
-  "iptables-legacy": { FELIX_NFTABLESMODE: "Disabled", FELIX_IPTABLESBACKEND: "Legacy" },
-};
+export { DATAPLANES, type DataplaneName } from "./felix.ts";
 
 /** Addresses that are translated to x/a's own, once the agent is told to. The machine outside sends packets to them here. */
 export const FLOATING = { 4: "203.0.113.50", 6: "2001:db8:50::50" } as const;
@@ -197,7 +188,7 @@ function problem({ probe, expected, check }: Cell, result: ProbeResult): string 
 function startAgent(cluster: Cluster, node: Node, dataplane: DataplaneName): Subprocess {
   const env = {
     ...cluster.env,
-    ...ENVIRONMENT[dataplane],
+    ...DATAPLANE_ENVIRONMENT[dataplane],
     FELIX_FELIXHOSTNAME: node.name,
     NODENAME: node.name,
     FELIX_HEALTHENABLED: "true",

@@ -7,6 +7,7 @@ import { silentLogger } from "../telemetry/index.ts";
 import type { Backend } from "./backend.ts";
 import { birdIn, describeWithBird } from "./bird/testing.ts";
 import { openBirdBackend } from "./index.ts";
+import { hasRoutesOf } from "./kernel/index.ts";
 import { sampleNode, samplePeer } from "./model/testing.ts";
 
 const DEADLINE = 20_000;
@@ -25,6 +26,7 @@ describeWithBird("2", "the BIRD back end", (executable) => {
       folder: join(folder, "conf"),
       socket: join(folder, "bird.ctl"),
       executable: birdIn(space, executable, folder),
+      inherited: () => hasRoutesOf(12, space.namespace),
       after: (_milliseconds, callback) => {
         pending = callback;
         return () => {
@@ -81,11 +83,70 @@ describeWithBird("2", "the BIRD back end", (executable) => {
         .filter((line) => !line.startsWith("fe80:"));
     const block = (line: string) => line.includes("10.65.1.0/26");
     const before = routes();
-    // Without peers: BIRD, as it recovers, waits for these before it programs anything.
     await backend.configure(sampleNode({ ipv4: { blocks: [{ cidr: "10.65.1.0/26" }] } }));
     // Its own block is what it has the kernel know, and comes after what it knows of interfaces.
     await until(async () => routes().some(block));
     expect(routes().filter((line) => !block(line))).toEqual(before);
+  });
+
+  itAsRoot(
+    "a node that comes up waits for no dead peer; one whose routes are in the kernel recovers from a restart",
+    async () => {
+      const block = (): boolean =>
+        space.exec("ip", "route", "show", "proto", "bird").includes("blackhole 10.65.1.0/26");
+      const dead = sampleNode({ ipv4: { peers: [samplePeer()], blocks: [{ cidr: "10.65.1.0/26" }] } });
+      await backend.configure(dead);
+      expect((await backend.status()).restarting).toBe(false);
+      // Far less than BIRD's 240 s of patience with peers.
+      await until(async () => block());
+      for (const time of ["once", "and again while it recovers"]) {
+        process.kill(pidOfBird(), "SIGKILL");
+        await until(async () => pending !== undefined);
+        expect(block(), time).toBe(true);
+        pending!();
+        await until(async () => (await backend.status()).startedAt !== undefined);
+        expect((await backend.status()).restarting, time).toBe(true);
+        expect(block(), time).toBe(true);
+      }
+    },
+  );
+
+  itAsRoot("tells BIRD's routes, as far as BIRD does", async () => {
+    space.exec("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0p");
+    for (const name of ["eth0", "eth0p"]) space.exec("ip", "link", "set", name, "up");
+    space.exec("ip", "address", "add", "10.0.0.1/24", "dev", "eth0");
+    space.exec("ip", "route", "add", "10.9.0.0/24", "via", "10.0.0.9");
+    expect(await backend.routes("best"), "before it has a configuration").toBeUndefined();
+    await backend.configure(
+      sampleNode({ ipv4: { peers: [samplePeer()], blocks: [{ cidr: "10.65.1.0/26" }, { cidr: "10.9.0.0/24" }] } }),
+    );
+    const best = async (): Promise<string[]> =>
+      (await Array.fromAsync((await backend.routes("best"))!)).map(
+        ({ prefix, nextHop, from }) => `${prefix} ${nextHop} ${from}`,
+      );
+    await until(async () => (await best()).length === 3);
+    expect((await best()).toSorted()).toEqual([
+      "10.0.0.0/24 - device",
+      "10.65.1.0/26 - static",
+      "10.9.0.0/24 - static",
+    ]);
+    await until(async () => (await backend.explain("10.9.0.0/24")).length === 2);
+    const explained = await backend.explain("10.9.0.0/24");
+    expect(explained).toMatchObject([
+      { from: "static", nextHop: "-", best: true },
+      { from: "kernel", nextHop: "10.0.0.9", best: false },
+    ]);
+    await until(async () => (await backend.explain("10.9.0.0/24"))[0]!.why?.includes("another's route") ?? false);
+    expect(await backend.explain("10.9.0.0/25")).toEqual([]);
+    await expect(Promise.try(() => backend.explain("nonsense"))).rejects.toThrow(RangeError);
+    expect(await backend.routes("accepted", "Mesh_10_0_0_2"), "of a session that is not up").toBeUndefined();
+    expect(await backend.routes("accepted", "Mesh_10_0_0_3"), "of nobody").toBeUndefined();
+    await expect(Promise.try(() => backend.routes("received", "Mesh_10_0_0_2"))).rejects.toThrow(
+      "BGP_REFUSED: BIRD does not keep",
+    );
+    process.kill(pidOfBird(), "SIGKILL");
+    await until(async () => pending !== undefined);
+    await expect(Promise.try(() => backend.explain("10.9.0.0/24"))).rejects.toThrow("BGP_REFUSED: BIRD is not running");
   });
 
   itAsRoot("a BIRD that dies is told of until it runs again", async () => {

@@ -1,9 +1,30 @@
 /** The other back end: a real BIRD 2 that is kept as a NodeBgp says. */
+import { formatCidr, parseCidr } from "../ip/index.ts";
+import { RT_PROTOCOL } from "../netlink/index.ts";
 import type { Logger } from "../telemetry/index.ts";
 import type { Backend } from "./backend.ts";
-import { type Bird, type BirdPeer, type BirdState, bird2Problems, openBird, renderBird2 } from "./bird/index.ts";
-import { type BgpStatus, ControlError, type PeerStatus } from "./control/index.ts";
-import type { Family, NodeBgp, Peer } from "./model/index.ts";
+import {
+  type Bird,
+  BirdError,
+  type BirdPeer,
+  type BirdRoute,
+  type BirdState,
+  bird2Problems,
+  communitiesOf,
+  openBird,
+  renderBird2,
+  type WhichBirdRoutes,
+} from "./bird/index.ts";
+import {
+  type BgpStatus,
+  ControlError,
+  type PeerStatus,
+  type Routes,
+  type RouteText,
+  type WhichRoutes,
+} from "./control/index.ts";
+import { hasRoutesOf } from "./kernel/index.ts";
+import { BGP_PORT, type Family, type NodeBgp, type Peer } from "./model/index.ts";
 
 /** How long after its end, or after a configuration that could not be applied, in milliseconds. */
 const AGAIN = 2_000;
@@ -16,6 +37,8 @@ export interface BirdBackendOptions {
   readonly socket: string;
   /** Default `bird`, found by PATH. */
   readonly executable?: string;
+  /** Whether a BIRD before it left routes in the kernel. Default: those of the network namespace that the process is in. */
+  inherited?(): boolean;
   /** Calls back once; answers how to call it off. */
   after(milliseconds: number, callback: () => void): () => void;
 }
@@ -67,11 +90,12 @@ class BirdBackend implements Backend {
   }
 
   async #open(): Promise<Bird> {
-    const { folder, socket, log, executable } = this.#options;
+    const { folder, socket, log, executable, inherited = () => hasRoutesOf(RT_PROTOCOL.BIRD) } = this.#options;
     const bird = await openBird({
       folder,
       socket,
       runs: "child",
+      recovers: inherited,
       log: (line) => log[levelOf(line)]("BIRD", { line }),
       ...(executable !== undefined && { executable }),
     });
@@ -124,18 +148,42 @@ class BirdBackend implements Backend {
     };
   }
 
-  explain(): never {
-    return this.#askBirdc();
-  }
-  routes(): never {
-    return this.#askBirdc();
+  /** Which is the best BIRD says; why, it does not. */
+  async explain(text: string): Promise<readonly RouteText[]> {
+    const cidr = formatCidr(parseCidr(text));
+    const routes = await Array.fromAsync(this.#ask({ which: "prefix", cidr }));
+    return routes.toSorted((a, b) => Number(b.isBest) - Number(a.isBest)).map((route) => routeText(route, true));
   }
 
-  #askBirdc(): never {
-    throw new ControlError(
-      "BGP_REFUSED",
-      `BIRD keeps the routes; ask it: birdc -s ${this.#options.socket} show route all`,
-    );
+  async routes(which: WhichRoutes, name?: string): Promise<Routes | undefined> {
+    if (which === "received") {
+      throw new ControlError(
+        "BGP_REFUSED",
+        "BIRD does not keep what a peer told before the import filters; --accepted is what they let in",
+      );
+    }
+    if (which === "best") return this.#node && texts(this.#ask({ which }));
+    const peers = this.#node ? [...this.#node.ipv4.peers, ...this.#node.ipv6.peers] : [];
+    if (name === undefined || !peers.some((peer) => peer.name === name)) return undefined;
+    const routes = this.#ask({ which, protocol: name });
+    const first = await routes.next();
+    if (!first.done) return texts(routes, first.value);
+    const { peers: states } = await this.status();
+    return states.some((peer) => peer.name === name && peer.state === "Established") ? [] : undefined;
+  }
+
+  async *#ask(which: WhichBirdRoutes): AsyncGenerator<BirdRoute> {
+    const bird = this.#bird;
+    if (!bird) {
+      const why = this.#ended?.why ?? this.#refused;
+      throw new ControlError("BGP_REFUSED", `BIRD is not running${why === undefined ? "" : `: ${why}`}`);
+    }
+    try {
+      yield* bird.routes(which);
+    } catch (error) {
+      if (!(error instanceof BirdError)) throw error;
+      throw new ControlError("BGP_REFUSED", error.message, { cause: error });
+    }
   }
 
   async close({ graceful }: { readonly graceful: boolean }): Promise<void> {
@@ -194,7 +242,7 @@ function peersOf(peers: readonly Peer[], family: Family, state: BirdState | unde
 }
 
 function peerStatus(peer: Peer, family: Family, found: BirdPeer | undefined): PeerStatus {
-  const { name, kind, address, port = 179, asn, node, reason, passive } = peer;
+  const { name, kind, address, port = BGP_PORT, asn, node, reason, passive } = peer;
   const since = found?.sinceTime ?? 0;
   const channel = found?.channels[0];
   return {
@@ -220,5 +268,39 @@ function peerStatus(peer: Peer, family: Family, found: BirdPeer | undefined): Pe
       best: channel?.preferred ?? 0,
       sent: channel?.exported ?? 0,
     },
+  };
+}
+
+async function* texts(routes: AsyncIterable<BirdRoute>, first?: BirdRoute): AsyncGenerator<RouteText> {
+  if (first) yield routeText(first);
+  for await (const route of routes) yield routeText(route);
+}
+
+/** By the source that BIRD names. */
+const SOURCES: Readonly<Record<string, string>> = { static: "static", device: "device", inherit: "kernel" };
+const ORIGINS: Readonly<Record<string, RouteText["origin"]>> = { EGP: "EGP", Incomplete: "incomplete" };
+
+/** `judged`: with which is the best. */
+function routeText(route: BirdRoute, judged = false): RouteText {
+  const { prefix, protocol, source, via, bgp, isBest, isRefused, isStale } = route;
+  const number = (name: string): number | undefined => (bgp.has(name) ? Number(bgp.get(name)) : undefined);
+  const [localPref, med] = [number("local_pref"), number("med")];
+  const originatorId = bgp.get("originator_id");
+  const clusterList = bgp.get("cluster_list");
+  return {
+    prefix,
+    // Of IPv6 the link-local one may follow.
+    nextHop: bgp.get("next_hop")?.split(" ")[0] || via || "-",
+    from: SOURCES[source] ?? protocol,
+    origin: ORIGINS[bgp.get("origin") ?? ""] ?? "IGP",
+    asPath: bgp.get("as_path") ?? "",
+    ...(localPref !== undefined && { localPref }),
+    ...(med !== undefined && { med }),
+    communities: [...communitiesOf(bgp.get("community")), ...communitiesOf(bgp.get("large_community"))],
+    ...(originatorId !== undefined && { originatorId }),
+    ...(clusterList !== undefined && { clusterList: clusterList.split(" ") }),
+    stale: isStale,
+    ...(judged && { best: isBest }),
+    ...(judged && isRefused && { why: "the best, though the kernel has another's route in its place" }),
   };
 }

@@ -6,13 +6,12 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect } from "vitest";
-import { parseCidr } from "../ip/index.ts";
 import { itAsRoot, makeNamespace, type TestNamespace } from "../sys/testing.ts";
 import { type Bird, connectControl, openBird, renderBird2 } from "./bird/index.ts";
 import { birdIn, describeWithBird } from "./bird/testing.ts";
 import type { Family, Peer } from "./model/index.ts";
 import { exportPolicy, importPolicy, kernelPolicy, staticRoutes } from "./policy/index.ts";
-import type { Prefix, Route, Source } from "./rib/index.ts";
+import type { Route, Source } from "./rib/index.ts";
 import { parseRoutes, type Seen, seen } from "./testing/bird-table.ts";
 import {
   INTERFACES,
@@ -26,15 +25,8 @@ import {
   received,
   UPLINK,
 } from "./testing/random-node.ts";
+import { prefixFromText } from "./text.ts";
 import type { PathAttributes } from "./wire/index.ts";
-
-function prefixOf(text: string): Prefix {
-  const cidr = parseCidr(text);
-  const word = (shift: bigint) => Number((cidr.base >> shift) & 0xffff_ffffn);
-  const words =
-    cidr.version === 4 ? ([word(0n), 0, 0, 0] as const) : ([word(96n), word(64n), word(32n), word(0n)] as const);
-  return { family: cidr.version, length: cidr.length, words };
-}
 
 /** The other end of every session: a BIRD that announces the routes of each peer from a table of its own. */
 function feederConfiguration(
@@ -214,7 +206,7 @@ describeWithBird("2", "our policies decide as BIRD does with the rendered filter
           const table = parseRoutes(await ask(`show route protocol ${peer.name} all`));
           for (const route of announced.get(peer.name) ?? []) {
             const verdict = policy.decide({
-              prefix: prefixOf(route.net),
+              prefix: prefixFromText(route.net),
               source: "bgp",
               interface: UPLINK,
               attributes: received(peer, route),
@@ -261,7 +253,7 @@ describeWithBird("2", "our policies decide as BIRD does with the rendered filter
             if (route.peer.asn === OWN_ASN && peer.asn === OWN_ASN && !reflects) continue;
             decide({
               net: route.net,
-              prefix: prefixOf(route.net),
+              prefix: prefixFromText(route.net),
               source: "bgp",
               interface: UPLINK,
               attributes: route.attributes,
@@ -275,7 +267,7 @@ describeWithBird("2", "our policies decide as BIRD does with the rendered filter
           const table = parseRoutes(await ask(`show route export kernel${family} all`));
           for (const route of learned) {
             if (route.family !== family) continue;
-            const verdict = policy(prefixOf(route.net), route.attributes, route.preference);
+            const verdict = policy(prefixFromText(route.net), route.attributes, route.preference);
             const theirs = table.get(route.net);
             compare(
               `kernel${family}`,
@@ -307,7 +299,7 @@ function local(
 ): Route & { readonly net: string } {
   return {
     net,
-    prefix: prefixOf(net),
+    prefix: prefixFromText(net),
     source,
     ...(interfaceName !== undefined && { interface: interfaceName }),
     ...(metric !== undefined && { metric }),

@@ -1,11 +1,8 @@
 /** Where sessions are taken: one listener a family, which can move while sessions stay. */
 import { type Address, formatAddress, parseAddress } from "../ip/index.ts";
 import type { Logger } from "../telemetry/index.ts";
-import type { Family, Listen } from "./model/index.ts";
+import { BGP_PORT, FAMILIES, type Family, type Listen } from "./model/index.ts";
 import { type Listener, type ListenerPeer, openListener } from "./session/index.ts";
-
-/** RFC 4271 8.2.1. */
-const BGP_PORT = 179;
 
 /** A listener that stays while the real one under it is another one, or none. */
 class Standing implements Listener {
@@ -90,7 +87,7 @@ export class Listeners {
   /** `addresses`: the node's own, of each family that it has. What did not work, in words. */
   move({ port = BGP_PORT, onlyNodeAddresses }: Listen, addresses: readonly string[]): string[] {
     const problems: string[] = [];
-    for (const family of [4, 6] as const) {
+    for (const family of FAMILIES) {
       const own = addresses.map(parseAddress).find(({ version }) => version === family);
       try {
         problems.push(...this.#of[family].move(own && port, onlyNodeAddresses ? own : undefined));

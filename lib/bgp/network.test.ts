@@ -418,9 +418,17 @@ describe("changes", () => {
     await lab.configure(withPassword("node1", "one"));
     await lab.pass(60);
     expect([...lab.table("node1")]).toEqual([]);
+    const peerOf = async (name: string) => (await lab.host(name).speaker!.status()).peers[0]!;
+    // Its session is another one now; what ended the one before is known nevertheless.
+    expect((await peerOf("node1")).endedBy).toMatchObject({
+      code: "SHUTDOWN",
+      message: "shut down here: its configuration changed",
+    });
+    expect(await peerOf("node2")).toMatchObject({ lastError: {}, endedBy: { code: "NOTIFICATION_RECEIVED" } });
     await lab.configure(withPassword("node2", "one"));
     await lab.pass(60);
     check(topology);
+    expect(await peerOf("node1")).toMatchObject({ state: "Established", endedBy: { code: "SHUTDOWN" } });
   });
 
   test("a thousand lost connections leave nothing behind", async () => {

@@ -2,22 +2,23 @@
 import { type Address, formatAddress, parseAddress } from "../ip/index.ts";
 import type { Logger } from "../telemetry/index.ts";
 import type { Bfd, BfdSession } from "./bfd/index.ts";
-import type { PeerStatus } from "./control/index.ts";
+import type { PeerError, PeerStatus } from "./control/index.ts";
 import type { Edges } from "./edges.ts";
-import type { Family, NodeBgp, Peer } from "./model/index.ts";
+import { BGP_PORT, type Family, isInternal, type NodeBgp, type Peer } from "./model/index.ts";
 import { exportPolicy, importPolicy } from "./policy/index.ts";
 import type { PeerId, Rib } from "./rib/index.ts";
 import type { Session, SessionError, SessionHandler, State } from "./session/index.ts";
 import { capabilityTexts, routerIdNumber, routerIdText } from "./text.ts";
 import type { Capabilities, Negotiated, Open, RouteRefresh, Update } from "./wire/index.ts";
 
-/** Where a peer listens that says nothing else. */
-const BGP_PORT = 179;
 /** Seconds (RFC 4271 10). BIRD offers 240; the lower of both counts, and a node that is gone should be noticed. */
 const HOLD_TIME = 90;
 /** Seconds within which a restarted agent is back; BIRD's default. */
 const RESTART_TIME = 120;
-/** A node that comes up meets the others at once, and again soon while they come up, too. Milliseconds. */
+/**
+ * A node that comes up meets the others at once, and again soon while they come up, too. Milliseconds. The rest is the session's DEFAULT_TIMES.
+ * BIRD's own defaults are 5 s of delay, 120 s between attempts, and 60 to 300 s after errors; upstream's configuration sets 2 s, 5 s, and 5 to 30 s.
+ */
 const TIMES = { connectDelay: 100, connectRetry: 1_000 };
 /** How long a peer that is back may take to tell everything again: it may itself wait for others, BIRD and this speaker 240 s. Milliseconds. */
 const STALE_WAIT = 360_000;
@@ -67,8 +68,11 @@ export class Peering implements SessionHandler {
   /** While the session is up and its end of the table has not come: how to stop waiting for it. */
   #telling: (() => void) | undefined;
   #closed = false;
+  /** What ended the session of the peering before this one, of the same name. */
+  readonly #before: PeerError | undefined;
 
-  constructor(peer: Peer, family: Family, node: NodeBgp, shared: Shared) {
+  constructor(peer: Peer, family: Family, node: NodeBgp, shared: Shared, before?: PeerError) {
+    this.#before = before;
     this.family = family;
     this.#shared = shared;
     this.#peer = peer;
@@ -131,6 +135,11 @@ export class Peering implements SessionHandler {
     return this.#telling !== undefined;
   }
 
+  /** What ended the last session with the peer that was up. */
+  get endedBy(): PeerError | undefined {
+    return this.#session.status.endedBy ?? this.#before;
+  }
+
   /** Whether the session can stay as it is. */
   fits(peer: Peer, node: NodeBgp): boolean {
     return sessionKey(peer, node) === this.#key;
@@ -174,7 +183,7 @@ export class Peering implements SessionHandler {
     else if (this.#stale) this.#keepStale(this.#stale.until, STALE_WAIT);
     this.#id = this.#shared.rib.addPeer({
       name: peer.name,
-      type: peer.asn === localAsn ? "ibgp" : "ebgp",
+      type: isInternal(node, peer) ? "ibgp" : "ebgp",
       address: parseAddress(peer.address),
       routerId: open.routerId,
       asn: peer.asn,
@@ -262,6 +271,7 @@ export class Peering implements SessionHandler {
     const counts = this.#id === undefined ? undefined : this.#shared.rib.counts(this.#id);
     const of = (which: "received" | "accepted" | "best" | "sent"): number => counts?.[which][this.family] ?? 0;
     const bfd = this.#bfd?.session.status;
+    const { endedBy } = this;
     return {
       name,
       kind,
@@ -275,6 +285,7 @@ export class Peering implements SessionHandler {
       state: session.state,
       since: session.since,
       ...(session.lastError && { lastError: session.lastError }),
+      ...(endedBy && { endedBy }),
       ...(session.localAddress && { localAddress: formatAddress(session.localAddress) }),
       ...(session.peer && {
         routerId: routerIdText(session.peer.routerId),

@@ -1,7 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Address, formatAddress, formatCidr, parseAddress, parseCidr } from "../ip/index.ts";
 import { silentLogger } from "../telemetry/index.ts";
-import type { Backend } from "./backend.ts";
 import type { BfdStatus } from "./bfd/index.ts";
 import type { Edges } from "./edges.ts";
 import type { KernelOptions, LearnedRoute, StaticRoute } from "./kernel/index.ts";
@@ -123,7 +122,7 @@ class World {
   readonly timers: { at: number; callback: () => void }[] = [];
   listening: readonly string[] = [];
   listenProblems: readonly string[] = [];
-  backend!: Backend;
+  backend!: Awaited<ReturnType<typeof openSpeaker>>;
 
   static async start(): Promise<World> {
     const world = new World();

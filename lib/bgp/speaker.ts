@@ -13,14 +13,15 @@ import { formatCidr, parseAddress, parseCidr } from "../ip/index.ts";
 import type { Logger } from "../telemetry/index.ts";
 import type { Backend } from "./backend.ts";
 import type { Bfd } from "./bfd/index.ts";
-import type { BgpStatus, RouteText, WhichRoutes } from "./control/index.ts";
+import type { BgpStatus, PeerError, RouteText, WhichRoutes } from "./control/index.ts";
 import type { Edges } from "./edges.ts";
 import type { KernelTable } from "./kernel/index.ts";
-import type { Family, FamilyBgp, NodeBgp, Peer } from "./model/index.ts";
+import { FAMILIES, type FamilyBgp, familyOf, NEVER_OWN, type NodeBgp, type Peer } from "./model/index.ts";
 import { Peering, type Shared } from "./peering.ts";
-import { type KernelPolicy, kernelPolicy, matchesPattern, staticRoutes } from "./policy/index.ts";
-import { type Best, createRib, type LocalRoute, type Rib } from "./rib/index.ts";
-import { cidrOf, prefixFromText, prefixOf, prefixText, routerIdNumber, routeText } from "./text.ts";
+import { kernelPolicy, matchesPattern, staticRoutes } from "./policy/index.ts";
+import { Programming } from "./programming.ts";
+import { createRib, type LocalRoute, prefixOf, type Rib } from "./rib/index.ts";
+import { prefixFromText, prefixText, routerIdNumber, routeText } from "./text.ts";
 
 /** BIRD's route protocol: what a BIRD left in the kernel is taken over. */
 const ROUTE_PROTOCOL = 12;
@@ -40,9 +41,6 @@ const SELECTION_WAIT = 15_000;
 const PEERS_COME = 5_000;
 /** Milliseconds. */
 const LISTEN_AGAIN = 5_000;
-/** Interfaces whose networks are never the node's own: workloads', and the one with all the addresses of Services (confd's bird.cfg). */
-const NEVER_OWN = ["cali*", "kube-ipvs*"];
-const FAMILIES: readonly Family[] = [4, 6];
 
 export interface SpeakerOptions {
   readonly edges: Edges;
@@ -52,16 +50,19 @@ export interface SpeakerOptions {
 }
 
 /** Our own speaker; it begins with `configure`. Throws where the kernel cannot be talked to. */
-export async function openSpeaker(options: SpeakerOptions): Promise<Backend> {
+export async function openSpeaker(options: SpeakerOptions): Promise<Speaker> {
   const speaker = new Speaker(options);
   await speaker.start();
   return speaker;
 }
 
+/** A {@link Backend} that answers at once, from tables of its own. */
 class Speaker implements Backend {
   readonly #edges: Edges;
   readonly #log: Logger;
   readonly #peerings = new Map<string, Peering>();
+  /** Of peerings that are made anew: what ended the session before. */
+  readonly #endedBy = new Map<string, PeerError>();
   readonly #kernelProblems: string[] = [];
   readonly #peerProblems: string[] = [];
   readonly #shared: Omit<Shared, "rib">;
@@ -70,7 +71,10 @@ class Speaker implements Backend {
   #rib: Rib | undefined;
   #node: NodeBgp | undefined;
   #bfd: Bfd | undefined;
-  #kernelPolicies: Partial<Record<Family, KernelPolicy>> = {};
+  readonly #programming = new Programming({
+    entries: (family) => this.#rib!.entries(family),
+    program: (destination, route) => this.#kernel.setLearned(destination, route),
+  });
   /** Local routes by source and destination, to begin anew with when the tables do. */
   readonly #local = new Map<string, { cidr: string; source: LocalRoute["source"]; route: LocalRoute }>();
   #restarting = true;
@@ -174,8 +178,8 @@ class Speaker implements Backend {
     await Promise.all(
       gone.map((peering) => {
         this.#peerings.delete(peering.name);
-        return peering.close(
-          true,
+        return this.#retire(
+          peering,
           wanted.has(peering.name) ? "its configuration changed" : "it is not configured any more",
         );
       }),
@@ -188,7 +192,7 @@ class Speaker implements Backend {
       const peering = this.#peerings.get(name);
       try {
         if (peering) peering.change(peer, node);
-        else this.#peerings.set(name, new Peering(peer, family, node, shared));
+        else this.#peerings.set(name, new Peering(peer, family, node, shared, this.#endedBy.get(name)));
         grown ||= !peering && !gone.some((other) => other.name === name);
       } catch (error) {
         const problem = `${name}: ${(error as Error).message}`;
@@ -196,6 +200,7 @@ class Speaker implements Backend {
         this.#peerProblems.push(problem);
       }
     }
+    this.#endedBy.clear();
     if (this.#restarting && (before ? grown : !grown)) {
       this.#peersCome?.();
       this.#peersCome = this.#edges.after(PEERS_COME, () => {
@@ -203,6 +208,11 @@ class Speaker implements Backend {
         this.#checkRestart();
       });
     }
+  }
+
+  async #retire(peering: Peering, why: string): Promise<void> {
+    await peering.close(true, why);
+    if (peering.endedBy) this.#endedBy.set(peering.name, peering.endedBy);
   }
 
   /** Where a port is taken, or an address is not there yet, again after a while. */
@@ -222,17 +232,18 @@ class Speaker implements Backend {
   /** AS and router id are part of everything in the tables: with others they begin anew. */
   async #beginTables(node: NodeBgp): Promise<void> {
     await Promise.all(
-      [...this.#peerings.values()].map((peering) => peering.close(true, "the node's AS or router id changed")),
+      [...this.#peerings.values()].map((peering) => this.#retire(peering, "the node's AS or router id changed")),
     );
     this.#peerings.clear();
     // What was learned goes with the peers, and the kernel is told of that.
     await this.#rib?.settled();
     this.#rib?.close();
+    this.#programming.beginAnew();
     this.#rib = createRib({
       asn: node.asn,
       routerId: routerIdNumber(node.routerId),
       restarting: this.#restarting && (this.#selection !== undefined || "choosing"),
-      onBest: (changes) => this.#onBest(changes),
+      onBest: (changes) => this.#programming.told(changes),
     });
     for (const { cidr, source, route } of this.#local.values()) {
       if (!this.#isIgnored(route)) this.#rib.setLocal(prefixFromText(cidr), source, route);
@@ -283,24 +294,8 @@ class Speaker implements Backend {
   #changeKernelPolicies(before: NodeBgp | undefined, node: NodeBgp): void {
     for (const family of FAMILIES) {
       if (before && kernelKey(familyOf(before, family)) === kernelKey(familyOf(node, family))) continue;
-      this.#kernelPolicies[family] = kernelPolicy(node, family);
-      if (before) for (const best of this.#rib!.entries(family)) this.#program(best);
+      this.#programming.setPolicy(family, kernelPolicy(node, family), before !== undefined);
     }
-  }
-
-  #onBest(changes: readonly Best[]): void {
-    for (const change of changes) this.#program(change);
-  }
-
-  #program(best: Best): void {
-    const { prefix, paths } = best;
-    const destination = cidrOf(prefix);
-    const [first] = paths;
-    const verdict = first && this.#kernelPolicies[prefix.family]?.(prefix, first.attributes, first.preference);
-    this.#kernel.setLearned(
-      destination,
-      verdict && { destination, nextHops: paths.map(({ attributes }) => attributes.nextHop), ...verdict },
-    );
   }
 
   #awaited(): Peering[] {
@@ -345,7 +340,10 @@ class Speaker implements Backend {
     if (!now && [...this.#peerings.values()].some(({ telling }) => telling)) return;
     this.#released = true;
     this.#stopWaiting?.();
-    void this.#rib?.settled().then(() => this.#kernel.endOfRestart());
+    void this.#rib
+      ?.settled()
+      .then(() => this.#programming.settled())
+      .then(() => this.#kernel.endOfRestart());
   }
 
   status(): BgpStatus {
@@ -392,6 +390,7 @@ class Speaker implements Backend {
     this.#selection?.();
     this.#peersCome?.();
     this.#listenAgain?.();
+    this.#programming.beginAnew();
     // Before the sessions: the kernel keeps forwarding by what was learned from them.
     await this.#kernel.close();
     await Promise.all([...this.#peerings.values()].map((peering) => peering.close(how.graceful, how.text)));
@@ -401,8 +400,6 @@ class Speaker implements Backend {
     this.#edges.close();
   }
 }
-
-const familyOf = (node: NodeBgp, family: Family): FamilyBgp => (family === 4 ? node.ipv4 : node.ipv6);
 
 /** Two sessions with one address cannot both be: what was configured for it goes before the mesh. */
 function onePerAddress(peers: readonly Peer[]): readonly Peer[] {

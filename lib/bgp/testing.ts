@@ -7,7 +7,7 @@ import { silentLogger } from "../telemetry/index.ts";
 import type { Backend } from "./backend.ts";
 import type { Edges } from "./edges.ts";
 import type { KernelOptions, KernelTable, LearnedRoute } from "./kernel/index.ts";
-import { type NodeBgp, type Peer, PRIORITY_BASE } from "./model/index.ts";
+import { NORMAL_PRIORITY, type NodeBgp, type Peer, PRIORITY_BASE } from "./model/index.ts";
 import { sampleNode, samplePeer } from "./model/testing.ts";
 import { openSession } from "./session/index.ts";
 import { FakeClock, MemoryNetwork, settle } from "./session/testing.ts";
@@ -38,7 +38,6 @@ export interface Topology {
 /** A kernel's learned routes: prefix, and where it leads in words. */
 export type Routes = ReadonlyMap<string, string>;
 
-const NORMAL_PRIORITY = 1024;
 const POOL = { cidr: "192.168.0.0/16", encapsulation: "none", exported: true } as const;
 
 /** What a router's configuration is in that topology. */

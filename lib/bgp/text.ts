@@ -1,24 +1,10 @@
 /** Routes, prefixes and capabilities in words. */
-import { type Address, type Cidr, formatAddress, formatCidr, parseCidr } from "../ip/index.ts";
+import { type Address, formatAddress, formatCidr, parseCidr } from "../ip/index.ts";
 import type { RouteText } from "./control/index.ts";
-import type { Prefix } from "./rib/index.ts";
+import { cidrOf, type Prefix, prefixOf } from "./rib/index.ts";
 import type { AsSegment, Open, PathAttributes } from "./wire/index.ts";
 
 const ORIGINS = ["IGP", "EGP", "incomplete"] as const;
-
-export function prefixOf({ version, base, length }: Cidr): Prefix {
-  const words: Prefix["words"] =
-    version === 4 ? [Number(base), 0, 0, 0] : [word(base >> 96n), word(base >> 64n), word(base >> 32n), word(base)];
-  return { family: version, length, words };
-}
-
-const word = (value: bigint): number => Number(value & 0xffff_ffffn);
-
-export function cidrOf({ family, length, words: [a, b, c, d] }: Prefix): Cidr {
-  if (family === 4) return { version: 4, base: BigInt(a >>> 0), length };
-  const base = (BigInt(a >>> 0) << 96n) | (BigInt(b >>> 0) << 64n) | (BigInt(c >>> 0) << 32n) | BigInt(d >>> 0);
-  return { version: 6, base, length };
-}
 
 export const prefixFromText = (text: string): Prefix => prefixOf(parseCidr(text));
 export const prefixText = (prefix: Prefix): string => formatCidr(cidrOf(prefix));

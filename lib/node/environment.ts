@@ -1,16 +1,20 @@
-/** What the variables of the environment say, in upstream's forms. An empty variable is one that is not set. */
+/** What the variables of the environment say, in upstream's forms. An empty variable is one that is not set. A door beside index.ts, for who needs no more. */
+import { readTextFile } from "../sys/index.ts";
 import { NodeError } from "./errors.ts";
 import type { Env } from "./types.ts";
 
 export const NODENAME_FILE = "/var/lib/calico/nodename";
 
-/** The node's name: NODENAME, what start-up left in the nodename file, HOSTNAME, the machine's own. */
-export function nodeName(env: Env, recorded: string | undefined, hostname: string): string {
-  const name = env.NODENAME?.trim() || recorded?.trim() || env.HOSTNAME?.trim().toLowerCase();
-  return name || hostname.trim().toLowerCase();
-}
-
 export const nodenameFile = (env: Env): string => env.CALICO_NODENAME_FILE || NODENAME_FILE;
+
+/**
+ * The name that this node goes by, the same for all of its processes: NODENAME, what start-up left in the nodename file, HOSTNAME, the machine's own
+ * (`hostname`).
+ */
+export function nodeNameOf(env: Env, hostname: string): string {
+  const recorded = (): string | undefined => readTextFile(nodenameFile(env))?.trim();
+  return env.NODENAME?.trim() || recorded() || (env.HOSTNAME?.trim() || hostname.trim()).toLowerCase();
+}
 
 /** CALICO_NETWORKING_BACKEND=none: Calico enforces policy, and somebody else makes the network. */
 export const isPolicyOnly = (env: Env): boolean => env.CALICO_NETWORKING_BACKEND === "none";
@@ -34,15 +38,4 @@ export function asNumber(env: Env): number | undefined {
   const fits = halves ? high <= 0xffff && low <= 0xffff : number <= 0xffff_ffff;
   if (match && fits) return number;
   throw new NodeError("ENVIRONMENT", `AS=${text}: is not an AS number; must be from 0 to 4294967295, or such as 1.10`);
-}
-
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** Milliseconds of a Go duration such as 90s or 1m30s; undefined when it is none. */
-export function parseDuration(text: string): number | undefined {
-  if (text === "0") return 0;
-  if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) return undefined;
-  let sum = 0;
-  for (const [, value, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) sum += Number(value) * UNITS[unit!]!;
-  return sum;
 }

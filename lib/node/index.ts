@@ -12,14 +12,13 @@
  * a restart nor a burst of work in one touches the other.
  */
 export { type AutodetectOptions, autodetect, type Detected, type Method, parseMethod } from "./autodetect.ts";
-export { isPolicyOnly, nodenameFile, parseDuration } from "./environment.ts";
+export { isPolicyOnly, nodenameFile } from "./environment.ts";
 export { NodeError } from "./errors.ts";
 export { hostFacts } from "./host.ts";
 export { suspicion } from "./interfaces.ts";
 export { type MonitorAddressesOptions, monitorAddresses } from "./monitor.ts";
 export { unservedPools } from "./pools.ts";
 export {
-  nodeNameOf,
   type PrepareOptions,
   prepareNode,
   removeShutdownTimestamp,

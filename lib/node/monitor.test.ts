@@ -5,7 +5,7 @@ import type { Client } from "../datastore/index.ts";
 import { memoryClient } from "../datastore/testing.ts";
 import { describeAsRoot, makeNamespace, type TestNamespace } from "../sys/testing.ts";
 import { hostFacts, monitorAddresses, type PreparedNode } from "./index.ts";
-import { fingerprint } from "./monitor.ts";
+import { fingerprint, pollInterval } from "./monitor.ts";
 import { type KeptLog, keptLog, machine } from "./testing.ts";
 import type { Env } from "./types.ts";
 
@@ -99,4 +99,17 @@ test("workloads that come and go are not looked at, changes of the machine's own
   ]) {
     expect(fingerprint(machine(other))).not.toBe(before);
   }
+});
+
+test.each([
+  [undefined, 60_000],
+  ["", 60_000],
+  ["1m30s", 90_000],
+  ["0", 0],
+  ["soon", 60_000, "AUTODETECT_POLL_INTERVAL=soon: is not a duration such as 60s or 1m30s; 60s is used"],
+  ["-5s", 60_000, "AUTODETECT_POLL_INTERVAL=-5s: is not a duration such as 60s or 1m30s; 60s is used"],
+])("AUTODETECT_POLL_INTERVAL=%s is %d ms", (text, milliseconds, complaint?: string) => {
+  const log = keptLog();
+  expect(pollInterval({ AUTODETECT_POLL_INTERVAL: text }, log)).toBe(milliseconds);
+  expect(log.of("error")).toEqual(complaint === undefined ? [] : [complaint]);
 });

@@ -4,8 +4,9 @@ import { formatAddress } from "../ip/index.ts";
 import { openMonitor } from "../netlink/index.ts";
 import type { Namespace } from "../sys/index.ts";
 import type { Logger } from "../telemetry/index.ts";
+import { parseDuration } from "../wait/duration.ts";
 import { pause } from "../wait/index.ts";
-import { isPolicyOnly, parseDuration } from "./environment.ts";
+import { isPolicyOnly } from "./environment.ts";
 import { describeNode } from "./prepare.ts";
 import { settleNode } from "./settle.ts";
 import type { Env, HostFacts, KubernetesFacts, PreparedNode } from "./types.ts";
@@ -84,11 +85,12 @@ export async function monitorAddresses(client: Client, env: Env, options: Monito
   }
 }
 
-function pollInterval(env: Env, log: Logger): number {
+/** Milliseconds; 0: never. */
+export function pollInterval(env: Env, log: Logger): number {
   const text = env.AUTODETECT_POLL_INTERVAL;
   if (!text) return POLL_MS;
   const interval = parseDuration(text);
-  if (interval !== undefined) return interval;
+  if (interval !== undefined && interval >= 0) return interval;
   log.error(`AUTODETECT_POLL_INTERVAL=${text}: is not a duration such as 60s or 1m30s; 60s is used`);
   return POLL_MS;
 }

@@ -11,7 +11,8 @@ import { API_VERSION } from "../api/meta.ts";
 import { Node, type NodeSpec } from "../api/node.ts";
 import { type Client, DatastoreError, openClient } from "../datastore/index.ts";
 import { MemoryData, memoryClient } from "../datastore/testing.ts";
-import { type NodeError, nodeNameOf, prepareNode, removeShutdownTimestamp } from "./index.ts";
+import { nodeNameOf } from "./environment.ts";
+import { type NodeError, prepareNode, removeShutdownTimestamp } from "./index.ts";
 import { type KeptLog, keptLog, machine } from "./testing.ts";
 import type { Env, HostFacts, KubernetesFacts } from "./types.ts";
 

@@ -8,7 +8,7 @@ import { folderOf, makeFolder, readTextFile } from "../sys/index.ts";
 import type { Logger } from "../telemetry/index.ts";
 import { pause } from "../wait/index.ts";
 import { ensure, ensureDefaults, isCode } from "./defaults.ts";
-import { nodeName, nodenameFile } from "./environment.ts";
+import { nodeNameOf, nodenameFile } from "./environment.ts";
 import { NodeError } from "./errors.ts";
 import { defaultPools, unservedPools } from "./pools.ts";
 import { type Settled, settleNode } from "./settle.ts";
@@ -23,11 +23,6 @@ export interface PrepareOptions {
   /** Absent: this node is not of a Kubernetes cluster. */
   readonly kubernetes?: KubernetesFacts;
   readonly signal?: AbortSignal;
-}
-
-/** The name that this node goes by; the same for all of its processes. */
-export function nodeNameOf(env: Env, hostname: string): string {
-  return nodeName(env, readTextFile(nodenameFile(env)), hostname);
 }
 
 /**

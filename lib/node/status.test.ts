@@ -3,7 +3,14 @@ import { CalicoNodeStatus, type CalicoNodeStatusSpec } from "../api/caliconodest
 import { API_VERSION } from "../api/meta.ts";
 import type { Client } from "../datastore/index.ts";
 import { MemoryData, memoryClient } from "../datastore/testing.ts";
-import { type BgpPeerStatus, formatMoment, formatSince, reportNodeStatus, type StatusSource } from "./index.ts";
+import {
+  type BgpPeerStatus,
+  type BgpRouteStatus,
+  formatMoment,
+  formatSince,
+  reportNodeStatus,
+  type StatusSource,
+} from "./index.ts";
 import { type KeptLog, keptLog } from "./testing.ts";
 
 const BOOT = new Date(2021, 8, 19, 20, 10, 56).getTime();
@@ -25,6 +32,20 @@ let done: Promise<void>;
 let peers: BgpPeerStatus[];
 let asked: number;
 let broken: boolean;
+let routes: Iterable<BgpRouteStatus>;
+
+const SOME_ROUTES: readonly BgpRouteStatus[] = [
+  {
+    family: 4,
+    primary: true,
+    destination: "10.1.0.0/26",
+    gateway: "10.0.0.2",
+    interface: "eth0",
+    source: "NodeMesh",
+    peerAddress: "10.0.0.2",
+  },
+  { family: 4, primary: false, destination: "10.1.0.64/26", interface: "blackhole", source: "Static" },
+];
 
 const source: StatusSource = {
   agent: async (family) => {
@@ -35,21 +56,9 @@ const source: StatusSource = {
       : { ready: true, version: "v3.31.0", routerId: "10.0.0.1", started: BOOT, reconfigured: BOOT };
   },
   peers: async (family) => peers.filter((one) => one.family === family),
-  routes: async (family) =>
-    family === 6
-      ? undefined
-      : [
-          {
-            family: 4,
-            primary: true,
-            destination: "10.1.0.0/26",
-            gateway: "10.0.0.2",
-            interface: "eth0",
-            source: "NodeMesh",
-            peerAddress: "10.0.0.2",
-          },
-          { family: 4, primary: false, destination: "10.1.0.64/26", interface: "blackhole", source: "Static" },
-        ],
+  routes: async function* () {
+    yield* routes;
+  },
 };
 
 beforeEach(() => {
@@ -60,6 +69,7 @@ beforeEach(() => {
   peers = [peer(), peer({ kind: "global", address: "10.0.0.9", state: "Active" }), peer({ kind: "localWorkload" })];
   asked = 0;
   broken = false;
+  routes = SOME_ROUTES;
   done = reportNodeStatus(client, { node: "n1", source, log, signal: stop.signal });
 });
 afterEach(async () => {
@@ -172,6 +182,24 @@ test("what cannot be asked leaves the status as it is", async () => {
   await statusOf("s", () => log.of("warning").length > 0);
   expect(await statusOf("s")).toEqual(before);
   broken = false;
+});
+
+test("more routes than a resource can hold are left out, and that is said once", async () => {
+  const of = (family: 4 | 6, number: number): BgpRouteStatus[] =>
+    Array.from({ length: number }, (_, index) => ({
+      family,
+      primary: true,
+      destination: family === 4 ? `10.${index >> 8}.${index & 255}.0/24` : `fd00:${index.toString(16)}::/64`,
+      source: "NodeMesh",
+    }));
+  routes = [...of(4, 3_100), ...of(6, 5)];
+  await ask("s", { classes: ["Routes"], updatePeriodSeconds: 1 });
+  const status = await statusOf("s");
+  expect(status?.routes?.routesV4).toHaveLength(3_000);
+  expect(status?.routes?.routesV6).toHaveLength(5);
+  routes = [...of(4, 3_200), ...of(6, 6)];
+  await statusOf("s", (status) => status?.routes?.routesV6?.length === 6);
+  expect(log.of("warning").filter((message) => message.includes("more routes than the 3000"))).toHaveLength(1);
 });
 
 test("moments look as BIRD prints them", () => {

@@ -8,6 +8,10 @@ import { formatMoment, formatSince } from "./time.ts";
 import type { BgpAgentStatus, BgpPeerStatus, BgpRouteStatus, StatusSource } from "./types.ts";
 
 const WRITE_ATTEMPTS = 3;
+/** Routes of a family at most. With more, the resource would be larger than etcd takes (1.5 MiB, at some 200 bytes a route). */
+const ROUTES = 3_000;
+/** What does not wait for anything must let others have their turn, so many routes apart. */
+const TURN = 1_000;
 /** Before a watch that failed is begun again; and where the cluster does not know the kind at all. */
 const RETRY_MS = 1000;
 const RETRY_MISSING_MS = 60_000;
@@ -79,14 +83,17 @@ function begin(client: Client, options: StatusReporterOptions, name: string, spe
   const run = async (): Promise<void> => {
     // Once for as long as it is the same, as it may be tried every second.
     let said: string | undefined;
+    const say = (words: string, error?: string): void => {
+      const all = `${words} ${error}`;
+      if (all !== said) options.log.warning(words, { name, ...(error !== undefined && { error }) });
+      said = all;
+    };
     for (;;) {
       try {
-        await report(client, options, name, spec, stop.signal);
-        said = undefined;
+        if (await report(client, options, name, spec, stop.signal)) said = undefined;
+        else say(`there are more routes than the ${ROUTES} of a family that a CalicoNodeStatus shows`);
       } catch (error) {
-        const { message } = error as Error;
-        if (message !== said) options.log.warning("node status is not up to date", { name, error: message });
-        said = message;
+        say("node status is not up to date", (error as Error).message);
       }
       if (spec.updatePeriodSeconds === 0) return;
       await pause(spec.updatePeriodSeconds * 1000, stop.signal);
@@ -96,39 +103,41 @@ function begin(client: Client, options: StatusReporterOptions, name: string, spe
   return { spec, stop, done: run() };
 }
 
-/** Everything is written, or nothing. */
+/** Everything is written, or nothing; false: but for routes that are too many. */
 async function report(
   client: Client,
   { node, source, log }: StatusReporterOptions,
   name: string,
   { classes }: CalicoNodeStatusSpec,
   signal: AbortSignal,
-): Promise<void> {
-  const parts = await collect(classes, source);
+): Promise<boolean> {
+  const { parts, isWhole } = await collect(classes, source);
   for (let attempt = 1; !signal.aborted; attempt++) {
     const found = await client.get(CalicoNodeStatus, { name });
-    if (found?.spec.node !== node) return;
+    if (found?.spec.node !== node) return isWhole;
     const { lastUpdated: _, ...before } = found.status ?? {};
     const status: CalicoNodeStatusStatus = { ...before, ...parts };
-    if (found.status && Bun.deepEquals(status, before)) return;
+    if (found.status && Bun.deepEquals(status, before)) return isWhole;
     status.lastUpdated = new Date().toISOString().replace(/\.\d+/, "");
     try {
       await client.update(CalicoNodeStatus, { ...found, status });
       log.debug("node status is written", { name });
-      return;
+      return isWhole;
     } catch (error) {
       if (attempt === WRITE_ATTEMPTS || !isCode(error, "CONFLICT", "NOT_FOUND")) throw error;
     }
   }
+  return isWhole;
 }
 
 /** What the classes ask for; the others' parts are left as they are. */
 async function collect(
   classes: CalicoNodeStatusSpec["classes"],
   source: StatusSource,
-): Promise<CalicoNodeStatusStatus> {
+): Promise<{ readonly parts: CalicoNodeStatusStatus; readonly isWhole: boolean }> {
   const both = async <T>(ask: (family: 4 | 6) => Promise<T>): Promise<[T, T]> => [await ask(4), await ask(6)];
   const status: CalicoNodeStatusStatus = {};
+  let isWhole = true;
   if (classes.includes("Agent")) {
     const [v4, v6] = await both((family) => source.agent(family));
     status.agent = { birdV4: agentOf(v4), birdV6: agentOf(v6) };
@@ -145,10 +154,11 @@ async function collect(
     };
   }
   if (classes.includes("Routes")) {
-    const [v4, v6] = (await both((family) => source.routes(family))).map((routes) => (routes ?? []).map(routeOf));
-    status.routes = { ...(v4!.length > 0 && { routesV4: v4! }), ...(v6!.length > 0 && { routesV6: v6! }) };
+    const { v4, v6, isCut } = await routesOf(source);
+    isWhole = !isCut;
+    status.routes = { ...(v4.length > 0 && { routesV4: v4 }), ...(v6.length > 0 && { routesV6: v6 }) };
   }
-  return status;
+  return { parts: status, isWhole };
 }
 
 type Agent = NonNullable<NonNullable<CalicoNodeStatusStatus["agent"]>["birdV4"]>;
@@ -184,6 +194,20 @@ function peersOf(all: readonly BgpPeerStatus[]): { peers: Peer[]; established: n
 }
 
 const isState = (state: string): state is (typeof STATES)[number] => STATES.some((one) => one === state);
+
+async function routesOf(source: StatusSource): Promise<{ v4: Route[]; v6: Route[]; isCut: boolean }> {
+  const [v4, v6]: [Route[], Route[]] = [[], []];
+  let isCut = false;
+  let number = 0;
+  for await (const route of source.routes()) {
+    if (++number % TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+    const routes = route.family === 4 ? v4 : v6;
+    if (routes.length < ROUTES) routes.push(routeOf(route));
+    else isCut = true;
+    if (v4.length === ROUTES && v6.length === ROUTES) break;
+  }
+  return { v4, v6, isCut };
+}
 
 function routeOf(route: BgpRouteStatus): Route {
   return {

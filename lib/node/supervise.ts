@@ -1,4 +1,4 @@
-import { EXIT_RESTART } from "../telemetry/daemon.ts";
+import { EXIT_RESTART } from "../telemetry/exit.ts";
 import type { Logger } from "../telemetry/index.ts";
 import { pause } from "../wait/index.ts";
 

@@ -148,5 +148,6 @@ export interface BgpAgentStatus {
 export interface StatusSource {
   agent(family: 4 | 6): Promise<BgpAgentStatus | undefined>;
   peers(family: 4 | 6): Promise<readonly BgpPeerStatus[] | undefined>;
-  routes(family: 4 | 6): Promise<readonly BgpRouteStatus[] | undefined>;
+  /** Of both families, as they come; whoever has enough returns the iterator. */
+  routes(): AsyncIterable<BgpRouteStatus>;
 }

@@ -176,6 +176,8 @@ export function interfaceIndex(fd: number, name: string): number | undefined {
 export interface TcpDrops {
   /** Signed with another key, not signed though there is a key, or signed though there is none. */
   readonly md5: number;
+  /** Of those, the ones that are signed though there is no key. */
+  readonly unexpectedMd5: number;
   /** With less TTL than is asked for. */
   readonly ttl: number;
 }
@@ -196,7 +198,8 @@ export function parseTcpDrops(text: string): TcpDrops | undefined {
   const numbers = values.split(" ");
   const counters = new Map(names.split(" ").map((counter, index) => [counter, Number(numbers[index])]));
   const sum = (...wanted: string[]) => wanted.reduce((total, counter) => total + (counters.get(counter) ?? 0), 0);
-  return { md5: sum("TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure"), ttl: sum("TCPMinTTLDrop") };
+  const unexpectedMd5 = sum("TCPMD5Unexpected");
+  return { md5: sum("TCPMD5NotFound", "TCPMD5Failure") + unexpectedMd5, unexpectedMd5, ttl: sum("TCPMinTTLDrop") };
 }
 
 function family(version: 4 | 6): number {

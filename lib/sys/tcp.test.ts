@@ -164,8 +164,9 @@ describe("TCP sockets", () => {
 
 describe("counters of what was dropped", () => {
   it("are found by their names, wherever they stand", () => {
-    const text = "TcpExt: A TCPMD5Failure B TCPMD5NotFound TCPMinTTLDrop\nTcpExt: 9 1 9 2 4\nIpExt: C\nIpExt: 1\n";
-    expect(parseTcpDrops(text)).toEqual({ md5: 3, ttl: 4 });
+    const text =
+      "TcpExt: A TCPMD5Failure B TCPMD5NotFound TCPMinTTLDrop TCPMD5Unexpected\nTcpExt: 9 1 9 2 4 8\nIpExt: C\nIpExt: 1\n";
+    expect(parseTcpDrops(text)).toEqual({ md5: 11, unexpectedMd5: 8, ttl: 4 });
     expect(parseTcpDrops("")).toBeUndefined();
   });
 });

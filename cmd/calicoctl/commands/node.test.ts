@@ -88,6 +88,26 @@ Not as configured
 `);
 });
 
+test("what ended a session and why it does not come back are both there; of one that is up again, what ended it", async () => {
+  const lastError = { code: "REFUSED", message: "refused: nothing listens there", at: NOW - 60_000 };
+  const endedBy = { code: "HOLD_TIMER", message: "hold timer expired", at: NOW - 180_000 };
+  const { out } = await nodeStatus({
+    peers: [
+      peer("10.0.0.2", { state: "Active", node: "n2", lastError, endedBy }),
+      peer("10.0.0.3", { state: "Connect", lastError: endedBy, endedBy }),
+      peer("10.0.0.4", { since: NOW - 30_000, lastError, endedBy }),
+      peer("10.0.0.5", { since: NOW - 90_000, lastError, endedBy }),
+    ],
+  });
+  expect(out.slice(out.indexOf("Last errors"), out.indexOf("\n\nIPv6"))).toBe(`Last errors
+  02:57:00 10.0.0.2 (n2): went down: hold timer expired
+  02:59:00 10.0.0.2 (n2): refused: nothing listens there
+  02:57:00 10.0.0.3: went down: hold timer expired
+  02:57:00 10.0.0.4: went down: hold timer expired (over: the session is up)
+  02:57:00 10.0.0.5: went down: hold timer expired (over: the session is up)
+  02:59:00 10.0.0.5: refused: nothing listens there (over: the session is up)`);
+});
+
 test("a node without BGP says so as upstream does", async () => {
   const { exit, out } = await nodeStatus({ backend: "none" });
   expect({ exit, out }).toEqual({
@@ -103,9 +123,13 @@ test("nobody there is upstream's sentence, with what was tried, and exit status 
 });
 
 test("JSON is everything that is known; there is no other format", async () => {
-  const peers = [peer("fd00::2", { lastError: { code: "HOLD", message: "hold timer expired", at: NOW } })];
-  const { out } = await nodeStatus({ peers }, "-o", "json");
-  expect(JSON.parse(out)).toMatchObject({ node: "n1", peers: [{ address: "fd00::2", lastError: { code: "HOLD" } }] });
+  const lastError = { code: "HOLD", message: "hold timer expired", at: NOW };
+  const endedBy = { code: "BFD_DOWN", message: "BFD says that it is gone", at: NOW };
+  const { out } = await nodeStatus({ peers: [peer("fd00::2", { lastError, endedBy })] }, "-o", "json");
+  expect(JSON.parse(out)).toMatchObject({
+    node: "n1",
+    peers: [{ address: "fd00::2", lastError: { code: "HOLD" }, endedBy }],
+  });
   await served?.close();
   expect((await nodeStatus({}, "-o", "yaml")).err).toContain("--output yaml: there is json only");
 });

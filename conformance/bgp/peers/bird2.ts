@@ -1,8 +1,8 @@
 /** BIRD 2: one configuration file, written anew and reloaded through `birdcl` for whatever changes. */
-import { type Daemon, missingTool, type Node } from "../../lab/index.ts";
+import { type Daemon, missingTool } from "../../lab/index.ts";
+import { DaemonPeer, driverOf } from "./daemon.ts";
 import {
   byPrefix,
-  type Driver,
   type Family,
   familiesOf,
   familyOf,
@@ -11,36 +11,12 @@ import {
   type Neighbour,
   type OriginatedRoute,
   type PeerDescription,
-  type RealPeer,
 } from "./types.ts";
-
-export const bird2: Driver = {
-  name: "BIRD 2",
-  missing: () => missingTool("bird"),
-  cannot: {},
-  start: async (node, description) => {
-    const bird = new Bird2(node, description);
-    await bird.restart();
-    return bird;
-  },
-};
 
 const CONTROL = "/tmp/bird.ctl";
 const FILE = "/tmp/bird.conf";
 
-class Bird2 implements RealPeer {
-  readonly node: Node;
-  readonly #description: PeerDescription;
-  readonly #routes = new Map<string, OriginatedRoute>();
-  #daemon: Daemon | undefined;
-  #log = "";
-
-  constructor(node: Node, description: PeerDescription) {
-    this.node = node;
-    this.#description = description;
-    for (const route of description.routes ?? []) this.#routes.set(route.prefix, route);
-  }
-
+class Bird2 extends DaemonPeer {
   async established(neighbour: string): Promise<boolean> {
     return /BGP state: +Established/.test(await this.#ask(`show protocols all ${this.#protocol(neighbour)}`));
   }
@@ -51,12 +27,12 @@ class Bird2 implements RealPeer {
   }
 
   async announce(routes: readonly OriginatedRoute[]): Promise<void> {
-    for (const route of routes) this.#routes.set(route.prefix, route);
+    for (const route of routes) this.originated.set(route.prefix, route);
     await this.#configure();
   }
 
   async withdraw(prefixes: readonly string[]): Promise<void> {
-    for (const prefix of prefixes) this.#routes.delete(prefix);
+    for (const prefix of prefixes) this.originated.delete(prefix);
     await this.#configure();
   }
 
@@ -73,31 +49,21 @@ class Bird2 implements RealPeer {
     return /Last error: +(.*)/.exec(text)?.[1] ?? "";
   }
 
-  async kill(): Promise<void> {
-    await this.#daemon?.end("SIGKILL");
-    this.#log += this.#daemon?.log() ?? "";
-  }
-
-  async restart(): Promise<void> {
-    const again = this.#daemon !== undefined;
+  protected async begin(again: boolean): Promise<Daemon> {
     await this.#write();
-    this.#daemon = await this.node.daemon("bird", [
+    return this.node.daemon("bird", [
       ...["/usr/sbin/bird", "-f", "-c", FILE, "-s", CONTROL],
       // Recovery: routes in the kernel are kept until peers have told theirs.
       ...(again ? ["-R"] : []),
     ]);
-    for (const deadline = performance.now() + 10_000; ; await Bun.sleep(20)) {
-      if ((await this.node.exec(["birdcl", "-s", CONTROL, "show", "status"])).status === 0) return;
-      if (performance.now() > deadline) throw new Error(`BIRD does not answer: ${this.log()}`);
-    }
   }
 
-  log(): string {
-    return this.#log + (this.#daemon?.log() ?? "");
+  protected override async answers(): Promise<boolean> {
+    return (await this.node.exec(["birdcl", "-s", CONTROL, "show", "status"])).status === 0;
   }
 
   #protocol(neighbour: string): string {
-    const index = this.#description.neighbours.findIndex(({ address }) => address === neighbour);
+    const index = this.description.neighbours.findIndex(({ address }) => address === neighbour);
     return `n${index}`;
   }
 
@@ -106,7 +72,7 @@ class Bird2 implements RealPeer {
   }
 
   async #write(): Promise<void> {
-    await Bun.write(this.node.path(FILE), birdConfiguration(this.#description, [...this.#routes.values()]));
+    await Bun.write(this.node.path(FILE), birdConfiguration(this.description, [...this.originated.values()]));
   }
 
   async #configure(): Promise<void> {
@@ -115,6 +81,12 @@ class Bird2 implements RealPeer {
     if (!/Reconfigur/.test(said)) throw new Error(`BIRD: ${said}`);
   }
 }
+
+export const bird2 = driverOf(Bird2, {
+  name: "BIRD 2",
+  missing: () => missingTool("bird"),
+  cannot: {},
+});
 
 function birdConfiguration(description: PeerDescription, routes: readonly OriginatedRoute[]): string {
   const { neighbours, routerId, kernel, clusterId } = description;

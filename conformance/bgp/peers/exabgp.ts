@@ -1,9 +1,9 @@
 /** ExaBGP: told what to do through a pipe, and telling what it hears as JSON lines, of which the table is made here. */
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
-import { type Daemon, missingTool, type Node } from "../../lab/index.ts";
+import { type Daemon, missingTool } from "../../lab/index.ts";
+import { DaemonPeer, driverOf } from "./daemon.ts";
 import {
   byPrefix,
-  type Driver,
   type Family,
   familiesOf,
   familyOf,
@@ -12,42 +12,13 @@ import {
   type Neighbour,
   type OriginatedRoute,
   type PeerDescription,
-  type RealPeer,
 } from "./types.ts";
-
-export const exabgp: Driver = {
-  name: "ExaBGP",
-  missing: () => missingTool("exabgp"),
-  cannot: {
-    gracefulRestart: "it keeps no routes",
-    ttlSecurity: "it checks no TTL of what arrives",
-    addPath: "it passes no routes on",
-    wordsOfShutDown: "its words are always the same",
-  },
-  start: async (node, description) => {
-    const peer = new ExaBgp(node, description);
-    await peer.restart();
-    return peer;
-  },
-};
 
 const FILE = "/tmp/exabgp.conf";
 const HEARD = "/tmp/exabgp.json";
 const TOLD = "/tmp/exabgp.told";
 
-class ExaBgp implements RealPeer {
-  readonly node: Node;
-  readonly #description: PeerDescription;
-  readonly #routes = new Map<string, OriginatedRoute>();
-  #daemon: Daemon | undefined;
-  #log = "";
-
-  constructor(node: Node, description: PeerDescription) {
-    this.node = node;
-    this.#description = description;
-    for (const route of description.routes ?? []) this.#routes.set(route.prefix, route);
-  }
-
+class ExaBgp extends DaemonPeer {
   async established(neighbour: string): Promise<boolean> {
     const states = this.#heard().flatMap(({ type, neighbor }) =>
       type === "state" && neighbor?.address?.peer === neighbour ? [neighbor.state] : [],
@@ -76,14 +47,14 @@ class ExaBgp implements RealPeer {
 
   async announce(routes: readonly OriginatedRoute[]): Promise<void> {
     for (const route of routes) {
-      this.#routes.set(route.prefix, route);
+      this.originated.set(route.prefix, route);
       this.#tell(`announce route ${words(route)}`);
     }
   }
 
   async withdraw(prefixes: readonly string[]): Promise<void> {
     for (const prefix of prefixes) {
-      this.#routes.delete(prefix);
+      this.originated.delete(prefix);
       this.#tell(`withdraw route ${prefix} next-hop self`);
     }
   }
@@ -107,23 +78,18 @@ class ExaBgp implements RealPeer {
     return told ? `Cease, or another NOTIFICATION: ${reasons.join("; ")}` : "";
   }
 
-  async kill(): Promise<void> {
-    await this.#daemon?.end("SIGKILL");
-    this.#log += this.#daemon?.log() ?? "";
-  }
-
-  async restart(): Promise<void> {
+  protected async begin(): Promise<Daemon> {
     await Bun.write(this.node.path(HEARD), "");
     await Bun.write(this.node.path(TOLD), "");
-    await Bun.write(this.node.path(FILE), configuration(this.#description));
+    await Bun.write(this.node.path(FILE), configuration(this.description));
     const ports = "exabgp.api.cli=false exabgp.daemon.user=root exabgp.log.destination=stdout exabgp.log.level=INFO";
     const attempts = "exabgp.api.ack=false exabgp.log.short=true";
-    this.#daemon = await this.node.daemon("exabgp", ["env", ...`${ports} ${attempts}`.split(" "), "exabgp", FILE]);
-    await this.announce([...this.#routes.values()]);
+    return this.node.daemon("exabgp", ["env", ...`${ports} ${attempts}`.split(" "), "exabgp", FILE]);
   }
 
-  log(): string {
-    return this.#log + (this.#daemon?.log() ?? "");
+  override async restart(): Promise<void> {
+    await super.restart();
+    await this.announce([...this.originated.values()]);
   }
 
   #tell(line: string): void {
@@ -143,6 +109,17 @@ class ExaBgp implements RealPeer {
     });
   }
 }
+
+export const exabgp = driverOf(ExaBgp, {
+  name: "ExaBGP",
+  missing: () => missingTool("exabgp"),
+  cannot: {
+    gracefulRestart: "it keeps no routes",
+    ttlSecurity: "it checks no TTL of what arrives",
+    addPath: "it passes no routes on",
+    wordsOfShutDown: "its words are always the same",
+  },
+});
 
 function words({ prefix, communities = [], med }: OriginatedRoute): string {
   const plain = communities.filter((one) => !isLarge(one));

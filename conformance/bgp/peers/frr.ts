@@ -1,9 +1,9 @@
 /** FRR: bgpd alone, or with zebra (and bfdd) where the kernel's routes are its to make. Changes go by vtysh. */
 import { existsSync } from "node:fs";
-import type { Daemon, Node } from "../../lab/index.ts";
+import type { Daemon } from "../../lab/index.ts";
+import { DaemonPeer, driverOf } from "./daemon.ts";
 import {
   byPrefix,
-  type Driver,
   type Family,
   familiesOf,
   familyOf,
@@ -11,37 +11,15 @@ import {
   type LearnedRoute,
   type Neighbour,
   type OriginatedRoute,
-  type PeerDescription,
-  type RealPeer,
 } from "./types.ts";
-
-export const frr: Driver = {
-  name: "FRR",
-  missing: () => (existsSync("/usr/lib/frr/bgpd") ? undefined : "needs frr: scripts/setup installs it"),
-  cannot: {},
-  start: async (node, description) => {
-    const peer = new Frr(node, description);
-    await peer.restart();
-    return peer;
-  },
-};
 
 const FOLDER = "/run/frr";
 const FILE = "/tmp/bgpd.conf";
 
-class Frr implements RealPeer {
-  readonly node: Node;
-  readonly #description: PeerDescription;
-  readonly #routes = new Map<string, OriginatedRoute>();
-  readonly #daemons: Daemon[] = [];
-  #log = "";
+class Frr extends DaemonPeer {
+  /** Beside bgpd: they are never killed. */
+  readonly #beside: Daemon[] = [];
   #maps = 0;
-
-  constructor(node: Node, description: PeerDescription) {
-    this.node = node;
-    this.#description = description;
-    for (const route of description.routes ?? []) this.#routes.set(route.prefix, route);
-  }
 
   async established(neighbour: string): Promise<boolean> {
     const text = await this.#vtysh(`show bgp neighbors ${neighbour} json`);
@@ -70,7 +48,7 @@ class Frr implements RealPeer {
   async announce(routes: readonly OriginatedRoute[]): Promise<void> {
     const lines: string[] = [];
     for (const route of routes) {
-      this.#routes.set(route.prefix, route);
+      this.originated.set(route.prefix, route);
       lines.push(...this.#network(route));
     }
     await this.#configure(lines);
@@ -78,9 +56,9 @@ class Frr implements RealPeer {
 
   async withdraw(prefixes: readonly string[]): Promise<void> {
     const lines = prefixes.flatMap((prefix) => {
-      this.#routes.delete(prefix);
+      this.originated.delete(prefix);
       return [
-        `router bgp ${this.#description.asn}`,
+        `router bgp ${this.description.asn}`,
         `address-family ipv${familyOf(prefix)} unicast`,
         `no network ${prefix}`,
         "exit",
@@ -95,7 +73,7 @@ class Frr implements RealPeer {
   }
 
   async shutDown(neighbour: string, words: string): Promise<void> {
-    await this.#configure([`router bgp ${this.#description.asn}`, `neighbor ${neighbour} shutdown message ${words}`]);
+    await this.#configure([`router bgp ${this.description.asn}`, `neighbor ${neighbour} shutdown message ${words}`]);
   }
 
   async lastNotification(neighbour: string): Promise<string> {
@@ -105,39 +83,30 @@ class Frr implements RealPeer {
     );
   }
 
-  async kill(): Promise<void> {
-    const bgpd = this.#daemons.pop();
-    await bgpd?.end("SIGKILL");
-    this.#log += bgpd?.log() ?? "";
-  }
-
-  async restart(): Promise<void> {
-    const { kernel, neighbours } = this.#description;
+  protected async begin(): Promise<Daemon> {
+    const { kernel, neighbours } = this.description;
     await this.node.run(["install", "-d", "-o", "frr", "-g", "frr", FOLDER]);
     await Bun.write(this.node.path(FILE), this.#configuration());
     const common = ["--vty_socket", FOLDER, "-A", "127.0.0.1", "--log", "stdout"];
-    const run = async (name: string, ...more: string[]): Promise<void> => {
-      this.#daemons.push(
-        await this.node.daemon(name, [`/usr/lib/frr/${name}`, ...common, "-i", `${FOLDER}/${name}.pid`, ...more]),
-      );
-    };
-    if (kernel && this.#daemons.length === 0) {
+    const run = (name: string, ...more: string[]): Promise<Daemon> =>
+      this.node.daemon(name, [`/usr/lib/frr/${name}`, ...common, "-i", `${FOLDER}/${name}.pid`, ...more]);
+    if (kernel && this.#beside.length === 0) {
       await Bun.write(this.node.path("/tmp/zebra.conf"), "");
-      await run("zebra", "-f", "/tmp/zebra.conf", "-z", `${FOLDER}/zserv.api`);
+      this.#beside.push(await run("zebra", "-f", "/tmp/zebra.conf", "-z", `${FOLDER}/zserv.api`));
       if (neighbours.some(({ bfd }) => bfd)) {
         await Bun.write(this.node.path("/tmp/bfdd.conf"), "");
-        await run("bfdd", "-f", "/tmp/bfdd.conf", "-z", `${FOLDER}/zserv.api`);
+        this.#beside.push(await run("bfdd", "-f", "/tmp/bfdd.conf", "-z", `${FOLDER}/zserv.api`));
       }
     }
-    await run("bgpd", "-f", FILE, ...(kernel ? ["-z", `${FOLDER}/zserv.api`] : ["-Z", "-n", "-S"]));
-    for (const deadline = performance.now() + 10_000; ; await Bun.sleep(20)) {
-      if ((await this.node.exec([...VTYSH, "show version"])).status === 0) return;
-      if (performance.now() > deadline) throw new Error(`FRR does not answer: ${this.log()}`);
-    }
+    return run("bgpd", "-f", FILE, ...(kernel ? ["-z", `${FOLDER}/zserv.api`] : ["-Z", "-n", "-S"]));
   }
 
-  log(): string {
-    return this.#log + this.#daemons.map((daemon) => daemon.log()).join("");
+  protected override async answers(): Promise<boolean> {
+    return (await this.node.exec([...VTYSH, "show version"])).status === 0;
+  }
+
+  override log(): string {
+    return super.log() + this.#beside.map((daemon) => daemon.log()).join("");
   }
 
   async #vtysh(...commands: readonly string[]): Promise<string> {
@@ -160,7 +129,7 @@ class Frr implements RealPeer {
       ...(large.length > 0 ? [`set large-community ${large.join(" ")}`] : []),
       ...(med === undefined ? [] : [`set metric ${med}`]),
       "exit",
-      `router bgp ${this.#description.asn}`,
+      `router bgp ${this.description.asn}`,
       `address-family ipv${familyOf(prefix)} unicast`,
       `network ${prefix} route-map ${name}`,
       "exit",
@@ -169,7 +138,7 @@ class Frr implements RealPeer {
   }
 
   #configuration(): string {
-    const { asn, routerId, neighbours, clusterId } = this.#description;
+    const { asn, routerId, neighbours, clusterId } = this.description;
     const lines = [
       `router bgp ${asn}`,
       `bgp router-id ${routerId}`,
@@ -193,11 +162,17 @@ class Frr implements RealPeer {
         "exit-address-family",
       ]),
       "exit",
-      ...[...this.#routes.values()].flatMap((route) => this.#network(route)),
+      ...[...this.originated.values()].flatMap((route) => this.#network(route)),
     ];
     return `${lines.join("\n")}\n`;
   }
 }
+
+export const frr = driverOf(Frr, {
+  name: "FRR",
+  missing: () => (existsSync("/usr/lib/frr/bgpd") ? undefined : "needs frr: scripts/setup installs it"),
+  cannot: {},
+});
 
 const VTYSH = ["vtysh", "--vty_socket", FOLDER, "-c"];
 

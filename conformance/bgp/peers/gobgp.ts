@@ -1,8 +1,8 @@
 /** GoBGP: a file for its neighbours, and the `gobgp` client for routes and questions. */
-import { type Daemon, missingTool, type Node } from "../../lab/index.ts";
+import { type Daemon, missingTool } from "../../lab/index.ts";
+import { DaemonPeer, driverOf } from "./daemon.ts";
 import {
   byPrefix,
-  type Driver,
   type Family,
   familiesOf,
   familyOf,
@@ -11,38 +11,11 @@ import {
   type Neighbour,
   type OriginatedRoute,
   type PeerDescription,
-  type RealPeer,
 } from "./types.ts";
-
-export const gobgp: Driver = {
-  name: "GoBGP",
-  missing: () => missingTool("gobgpd"),
-  cannot: {
-    refresh: "its soft reset uses what it kept of the first time",
-    keepForwarding: "it never says that it forwarded while it was away",
-  },
-  start: async (node, description) => {
-    const peer = new GoBgp(node, description);
-    await peer.restart();
-    return peer;
-  },
-};
 
 const FILE = "/tmp/gobgpd.toml";
 
-class GoBgp implements RealPeer {
-  readonly node: Node;
-  readonly #description: PeerDescription;
-  readonly #routes = new Map<string, OriginatedRoute>();
-  #daemon: Daemon | undefined;
-  #log = "";
-
-  constructor(node: Node, description: PeerDescription) {
-    this.node = node;
-    this.#description = description;
-    for (const route of description.routes ?? []) this.#routes.set(route.prefix, route);
-  }
-
+class GoBgp extends DaemonPeer {
   async established(neighbour: string): Promise<boolean> {
     const all = JSON.parse(await this.#ask("neighbor", "-j")) as {
       readonly state?: { readonly neighbor_address?: string; readonly session_state?: number };
@@ -65,7 +38,7 @@ class GoBgp implements RealPeer {
 
   async announce(routes: readonly OriginatedRoute[]): Promise<void> {
     for (const route of routes) {
-      this.#routes.set(route.prefix, route);
+      this.originated.set(route.prefix, route);
       const { prefix, communities = [], med } = route;
       const plain = communities.filter((one) => !isLarge(one));
       const large = communities.filter(isLarge);
@@ -80,7 +53,7 @@ class GoBgp implements RealPeer {
 
   async withdraw(prefixes: readonly string[]): Promise<void> {
     for (const prefix of prefixes) {
-      this.#routes.delete(prefix);
+      this.originated.delete(prefix);
       await this.#ask("global", "rib", "-a", `ipv${familyOf(prefix)}`, "del", prefix);
     }
   }
@@ -101,35 +74,38 @@ class GoBgp implements RealPeer {
     );
   }
 
-  async kill(): Promise<void> {
-    await this.#daemon?.end("SIGKILL");
-    this.#log += this.#daemon?.log() ?? "";
-  }
-
-  async restart(): Promise<void> {
-    const again = this.#daemon !== undefined;
-    await Bun.write(this.node.path(FILE), configuration(this.#description));
-    this.#daemon = await this.node.daemon("gobgpd", [
+  protected async begin(again: boolean): Promise<Daemon> {
+    await Bun.write(this.node.path(FILE), configuration(this.description));
+    return this.node.daemon("gobgpd", [
       ...["gobgpd", "-f", FILE, "--api-hosts", "127.0.0.1:50051"],
       // It says that it restarts.
       ...(again ? ["-r"] : []),
     ]);
-    for (const deadline = performance.now() + 10_000; ; await Bun.sleep(20)) {
-      const { status, stdout } = await this.node.exec(["gobgp", "neighbor", "-j"]);
-      if (status === 0 && stdout.includes("neighbor_address")) break;
-      if (performance.now() > deadline) throw new Error(`GoBGP does not answer: ${this.log()}`);
-    }
-    await this.announce([...this.#routes.values()]);
   }
 
-  log(): string {
-    return this.#log + (this.#daemon?.log() ?? "");
+  protected override async answers(): Promise<boolean> {
+    const { status, stdout } = await this.node.exec(["gobgp", "neighbor", "-j"]);
+    return status === 0 && stdout.includes("neighbor_address");
+  }
+
+  override async restart(): Promise<void> {
+    await super.restart();
+    await this.announce([...this.originated.values()]);
   }
 
   #ask(...words: readonly string[]): Promise<string> {
     return this.node.run(["gobgp", ...words]);
   }
 }
+
+export const gobgp = driverOf(GoBgp, {
+  name: "GoBGP",
+  missing: () => missingTool("gobgpd"),
+  cannot: {
+    refresh: "its soft reset uses what it kept of the first time",
+    keepForwarding: "it never says that it forwarded while it was away",
+  },
+});
 
 function configuration({ asn, routerId, neighbours, clusterId }: PeerDescription): string {
   return `[global.config]\n  as = ${asn}\n  router-id = "${routerId}"\n${neighbours.map((one) => session(one, clusterId)).join("")}`;

@@ -3,13 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import type { Subprocess } from "bun";
 import type { Node } from "../../lab/index.ts";
-import type { DataplaneName } from "../world.ts";
-
-export const DATAPLANE_ENVIRONMENT: Readonly<Record<DataplaneName, Readonly<Record<string, string>>>> = {
-  nftables: { FELIX_NFTABLESMODE: "Enabled" },
-  "iptables-nft": { FELIX_NFTABLESMODE: "Disabled", FELIX_IPTABLESBACKEND: "NFT" },
-  "iptables-legacy": { FELIX_NFTABLESMODE: "Disabled", FELIX_IPTABLESBACKEND: "Legacy" },
-};
+import { DATAPLANE_ENVIRONMENT, type DataplaneName } from "../felix.ts";
 
 /** What is repaired is repaired because it was noticed, and not because it was time to look. */
 export const NO_TIMERS: Readonly<Record<string, string>> = {

@@ -1,7 +1,8 @@
 /** An agent in the place of another: what is right is left alone, also when the new one enforces by other means. */
 import { afterEach, expect, test } from "vitest";
+import { DATAPLANE_ENVIRONMENT } from "../felix.ts";
 import { DATAPLANES, type DataplaneName } from "../world.ts";
-import { DATAPLANE_ENVIRONMENT, until } from "./agent.ts";
+import { until } from "./agent.ts";
 import { type Bed, FRIEND, SERVER, STRANGER } from "./bed.ts";
 import { Connection } from "./connection.ts";
 import { enforced, identities, packets } from "./kernel.ts";

@@ -7,6 +7,7 @@ import { terminate, until } from "../../kubernetes/agent.ts";
 import { connect, enter, listen } from "../../kubernetes/kube-proxy.ts";
 import { startRelay } from "../../kubernetes/relay.ts";
 import { CHECKOUT, type Node } from "../../lab/index.ts";
+import { DATAPLANE_ENVIRONMENT, FELIX } from "../../policy/felix.ts";
 import { FILES, MACHINE } from "../index.ts";
 import { claim } from "./claims.ts";
 import {
@@ -23,9 +24,6 @@ import {
   SERVICES,
 } from "./services.ts";
 
-/** Felix alone, begun anew when it asks for that: start-up, which lets pods reach their node as upstream's does, is not in play here. */
-const FELIX = "while calico-node felix; [ $? -eq 129 ]; do :; done";
-
 /** In milliseconds: far more than anything takes, emulated on a busy machine. */
 const PATIENCE = 200_000;
 /** How long a connection may take before it is taken for denied, in seconds: with its processes, which take long to start here. */
@@ -37,9 +35,7 @@ const PODS = ["open", "picky", "client", "other", "to-backends", "to-services"] 
 type Place = (typeof PODS)[number] | "node" | "outside";
 
 const ENVIRONMENT: Readonly<Record<Dataplane | "auto", Readonly<Record<string, string>>>> = {
-  nftables: { FELIX_NFTABLESMODE: "Enabled" },
-  "iptables-nft": { FELIX_NFTABLESMODE: "Disabled", FELIX_IPTABLESBACKEND: "NFT" },
-  "iptables-legacy": { FELIX_NFTABLESMODE: "Disabled", FELIX_IPTABLESBACKEND: "Legacy" },
+  ...DATAPLANE_ENVIRONMENT,
   auto: {},
 };
 

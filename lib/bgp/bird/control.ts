@@ -19,42 +19,53 @@ export interface Reply {
   readonly lines: readonly ReplyLine[];
 }
 
-/** Reads replies from whatever comes, in whatever pieces; what is no reply is passed over. */
-export class ReplyParser {
+/** Longest line: those of BIRD are cut at 1 KiB or so (CLI_MSG_SIZE). */
+const LINE_LIMIT = 1024 * 1024;
+
+/** Reads lines from whatever comes, in whatever pieces; what is no reply is passed over. */
+export class LineParser {
   readonly #decoder = new TextDecoder();
   #rest = "";
-  #lines: ReplyLine[] = [];
   #code = 0;
+
+  /** Throws a {@link BirdError} `BIRD_CONTROL` where a line has no end. */
+  push(chunk: Uint8Array): (ReplyLine & { readonly isLast: boolean })[] {
+    const lines = (this.#rest + this.#decoder.decode(chunk, { stream: true })).split("\n");
+    this.#rest = lines.pop() ?? "";
+    if (this.#rest.length > LINE_LIMIT) throw new BirdError("BIRD_CONTROL", "BIRD sent a line without an end");
+    return lines.flatMap((line) => this.#line(line.endsWith("\r") ? line.slice(0, -1) : line));
+  }
+
+  #line(line: string): (ReplyLine & { readonly isLast: boolean })[] {
+    if (line.startsWith("+")) return [];
+    const coded = /^(\d{4})([- ])/.exec(line);
+    if (!coded) return [{ code: this.#code, text: line.startsWith(" ") ? line.slice(1) : line, isLast: false }];
+    this.#code = Number(coded[1]);
+    return [{ code: this.#code, text: line.slice(5), isLast: coded[2] === " " }];
+  }
+}
+
+/** Whole replies. */
+export class ReplyParser {
+  readonly #parser = new LineParser();
+  #lines: ReplyLine[] = [];
   #size = 0;
 
   /** Throws a {@link BirdError} `BIRD_CONTROL` when a reply has more than `limit` characters. */
   constructor(private readonly limit = 64 * 1024 * 1024) {}
 
   push(chunk: Uint8Array): Reply[] {
-    const text = this.#rest + this.#decoder.decode(chunk, { stream: true });
-    const lines = text.split("\n");
-    this.#rest = lines.pop() ?? "";
     this.#size += chunk.length;
-    const replies = lines.flatMap((line) => this.#line(line.endsWith("\r") ? line.slice(0, -1) : line));
+    const replies: Reply[] = [];
+    for (const { code, text, isLast } of this.#parser.push(chunk)) {
+      this.#lines.push({ code, text });
+      if (!isLast) continue;
+      replies.push({ code, text, lines: this.#lines });
+      this.#lines = [];
+      this.#size = 0;
+    }
     if (this.#size > this.limit) throw new BirdError("BIRD_CONTROL", `BIRD's reply has more than ${this.limit} bytes`);
     return replies;
-  }
-
-  #line(line: string): Reply[] {
-    if (line.startsWith("+")) return [];
-    const coded = /^(\d{4})([- ])/.exec(line);
-    if (!coded) {
-      this.#lines.push({ code: this.#code, text: line.startsWith(" ") ? line.slice(1) : line });
-      return [];
-    }
-    this.#code = Number(coded[1]);
-    const text = line.slice(5);
-    this.#lines.push({ code: this.#code, text });
-    if (coded[2] === "-") return [];
-    const reply = { code: this.#code, text, lines: this.#lines };
-    this.#lines = [];
-    this.#size = 0;
-    return [reply];
   }
 }
 
@@ -101,6 +112,44 @@ export async function connectControl(path: string, options: ControlOptions): Pro
     close: () => connection.close(),
     [Symbol.asyncDispose]: async () => connection.close(),
   };
+}
+
+/**
+ * The lines of a reply as they come, of whatever length: BIRD waits for whoever reads. Over a connection of its own, which ends with the reply, or when the
+ * reader has enough. The last line is among them. Throws a {@link BirdError} `BIRD_CONTROL`, also where nothing comes, or nothing is taken, for so long.
+ */
+export async function* streamReply(
+  path: string,
+  command: string,
+  { timeoutMs }: ControlOptions,
+): AsyncGenerator<ReplyLine> {
+  if (/[\r\n]/.test(command)) throw new RangeError("a command is one line");
+  const socket = createConnection({ path });
+  const late = (): void => void socket.destroy(new Error(`nothing for ${timeoutMs} ms`));
+  socket.setTimeout(timeoutMs, late);
+  const parser = new LineParser();
+  let welcomed = false;
+  try {
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      for (const { isLast, ...line } of parser.push(chunk)) {
+        if (welcomed) {
+          yield line;
+          if (isLast) return;
+        } else if (isLast) {
+          if (line.code !== 1) throw new Error("it answers, but not as BIRD does");
+          welcomed = true;
+          socket.write(`${command}\n`);
+        }
+      }
+    }
+    throw new Error("the connection was closed");
+  } catch (error) {
+    if (error instanceof BirdError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new BirdError("BIRD_CONTROL", `control socket ${path}: ${code ?? message}; is BIRD running?`);
+  } finally {
+    socket.destroy();
+  }
 }
 
 /** The socket, as replies that are waited for. */

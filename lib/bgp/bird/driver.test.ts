@@ -156,14 +156,49 @@ describeWithBird("2", "BIRD 2", (executable) => {
     expect((await next.state()).status.lastReboot).toBe(reboot);
   });
 
-  itAsRoot("ends for a graceful restart, which the next one recovers from", async () => {
+  itAsRoot("recovers from a restart where one before it left routes, and only there", async () => {
+    const asked: boolean[] = [];
+    const recovering = async (recovers: () => boolean): Promise<boolean> => {
+      const bird = await open({
+        recovers: () => {
+          asked.push(true);
+          return recovers();
+        },
+      });
+      await bird.apply({ "bird.cfg": text("one") });
+      const { status } = await bird.state();
+      await bird.close("restart");
+      await bird.ended;
+      return status.recovering;
+    };
+    expect(await recovering(() => false)).toBe(false);
+    expect(await recovering(() => true)).toBe(true);
+    const unknown = (): never => {
+      throw new Error("the kernel does not answer");
+    };
+    expect(await recovering(unknown), "who cannot know waits").toBe(true);
+    expect(asked).toHaveLength(3);
+  });
+
+  itAsRoot("tells its routes as they come, of a table of whatever size", async () => {
     const bird = await open();
-    await bird.apply({ "bird.cfg": text("one") });
-    await bird.close("restart");
-    await bird.ended;
-    const next = await open();
-    await next.apply({ "bird.cfg": text("one") });
-    expect((await next.state()).status.recovering).toBe(true);
+    const blocks = Array.from({ length: 2_000 }, (_, i) => ({ cidr: `10.${i >> 8}.${i & 255}.0/26` }));
+    await bird.apply(renderBird2(sampleNode({ ipv4: { blocks, peers: [samplePeer()] } })));
+    const best = await Array.fromAsync(bird.routes({ which: "best" }));
+    expect(new Set(best.map(({ prefix }) => prefix)).size).toBe(2_000);
+    expect(best[0]).toMatchObject({ kind: "blackhole", protocol: "static4", source: "static", isBest: true });
+    const one = await Array.fromAsync(bird.routes({ which: "prefix", cidr: "10.0.7.0/26" }));
+    expect(one).toMatchObject([{ prefix: "10.0.7.0/26" }]);
+    expect(await Array.fromAsync(bird.routes({ which: "prefix", cidr: "10.0.7.0/27" }))).toEqual([]);
+    expect(await Array.fromAsync(bird.routes({ which: "accepted", protocol: "Mesh_10_0_0_2" }))).toEqual([]);
+    expect(await Array.fromAsync(bird.routes({ which: "sent", protocol: "Mesh_10_0_0_2" }))).toEqual([]);
+    await expect(bird.routes({ which: "accepted", protocol: "Mesh_x" }).next()).rejects.toMatchObject({
+      code: "BIRD_CONTROL",
+    });
+    await expect(bird.routes({ which: "accepted", protocol: "x; down" }).next()).rejects.toThrow(RangeError);
+    // Who has enough goes, and BIRD goes on.
+    for await (const route of bird.routes({ which: "best" })) if (route.prefix !== "") break;
+    expect((await bird.state()).routes.at(-1)).toMatchObject({ table: "total", networks: 2_000 });
   });
 
   itAsRoot("says why it cannot run what it can read", async () => {

@@ -1,7 +1,8 @@
 /** A BIRD that is kept as its configuration says: started or taken over, configured anew, asked for its state. */
 import { join } from "node:path";
+import { formatCidr, parseCidr } from "../../ip/index.ts";
 import { pause } from "../../wait/index.ts";
-import { type Control, connectControl, type Reply } from "./control.ts";
+import { type Control, connectControl, type Reply, streamReply } from "./control.ts";
 import { BirdError } from "./errors.ts";
 import {
   type BirdFiles,
@@ -24,6 +25,7 @@ import {
   parseRouteCount,
   parseStatus,
 } from "./replies.ts";
+import { type BirdRoute, RouteParser } from "./routes.ts";
 
 export type { BirdEnd, BirdFiles };
 
@@ -46,6 +48,12 @@ export interface BirdOptions {
   readonly mode?: number;
   /** Longest wait for the parser, for BIRD to come up and for each of its answers, in milliseconds. Default 10,000. */
   readonly timeoutMs?: number;
+  /**
+   * Asked before BIRD is started: whether one before it left routes in the kernel, so that it has a restart to recover from (RFC 4724; `-R`). It then
+   * programs nothing, and removes nothing, until all peers have told their tables: a node that has just come up would wait for whichever is dead, for
+   * BIRD's 240 seconds. Default: never. What throws counts as yes: nothing is lost by waiting.
+   */
+  recovers?(): boolean;
   /** Lines of BIRD's log. */
   log?(line: string): void;
 }
@@ -66,6 +74,12 @@ export interface BirdState {
   readonly routes: readonly BirdRoutes[];
 }
 
+/** Which of BIRD's routes: the best of all, the ones that a peer told or is sent, by its protocol's name, or all of one prefix. */
+export type WhichBirdRoutes =
+  | { readonly which: "best" }
+  | { readonly which: "accepted" | "sent"; readonly protocol: string }
+  | { readonly which: "prefix"; readonly cidr: string };
+
 export interface Bird {
   /**
    * Makes these the configuration: checked by BIRD's own parser, written, and taken over by the daemon. One after the other.
@@ -75,6 +89,11 @@ export interface Bird {
   apply(files: BirdFiles): Promise<Applied>;
   /** Throws a {@link BirdError} `BIRD_CONTROL`. */
   state(): Promise<BirdState>;
+  /**
+   * As they come: BIRD waits for whoever reads, so that no table is too large. What was accepted is as the import filters left it; what is sent is as
+   * the export filters left it, before BIRD puts in what the session asks for (next hop, own AS). Throws as {@link state} does.
+   */
+  routes(which: WhichBirdRoutes): AsyncGenerator<BirdRoute>;
   /** Resolves once, when the BIRD that was started or taken over is gone, whoever ended it. Then open another. */
   readonly ended: Promise<BirdEnd>;
   /**
@@ -94,14 +113,16 @@ export async function openBird(options: BirdOptions): Promise<Bird> {
   return {
     apply: (files) => driver.apply(files),
     state: () => driver.state(),
+    routes: (which) => driver.routes(which),
     ended: driver.ended,
     close: (how) => driver.close(how),
   };
 }
 
 class Driver {
-  readonly #options: Required<Omit<BirdOptions, "log">>;
+  readonly #options: Required<Omit<BirdOptions, "log" | "recovers">>;
   readonly #log: (line: string) => void;
+  readonly #recovers: () => boolean;
   readonly #end = Promise.withResolvers<BirdEnd>();
   #child: BirdChild | undefined;
   /** Stays open for as long as BIRD lives: its end is BIRD's. */
@@ -125,6 +146,14 @@ class Driver {
       ...options,
     };
     this.#log = (line) => options.log?.(line);
+    this.#recovers = () => {
+      try {
+        return options.recovers?.() ?? false;
+      } catch (error) {
+        options.log?.(`whether there is a restart to recover from is not known: ${(error as Error).message}`);
+        return true;
+      }
+    };
   }
 
   apply(files: BirdFiles): Promise<Applied> {
@@ -139,6 +168,22 @@ class Driver {
     const protocols = parseProtocols(await control.ask("show protocols all"));
     const routes = parseRouteCount(await control.ask("show route count"));
     return { status, protocols, peers: protocols.filter(isPeer), routes };
+  }
+
+  async *routes(which: WhichBirdRoutes): AsyncGenerator<BirdRoute> {
+    const { socket, timeoutMs } = this.#options;
+    const parser = new RouteParser();
+    for await (const line of streamReply(socket, questionOf(which), { timeoutMs })) {
+      if (line.code >= 8000) {
+        // Said where a session has no channel that is up, and of a prefix that has no route.
+        if (/^(No valid tables|Network not found)/i.test(line.text)) return;
+        throw new BirdError("BIRD_CONTROL", `BIRD answered "${questionOf(which)}" by ${line.code} ${line.text}`);
+      }
+      const route = parser.push(line);
+      if (route) yield route;
+    }
+    const last = parser.end();
+    if (last) yield last;
   }
 
   async close(how: "stop" | "restart" | "leave"): Promise<void> {
@@ -213,7 +258,7 @@ class Driver {
     const { executable, environment, folder, main, socket, timeoutMs } = this.#options;
     const child = await startChild(
       executable,
-      ["-R", "-f", "-c", join(folder, main), "-s", socket],
+      [...(this.#recovers() ? ["-R"] : []), "-f", "-c", join(folder, main), "-s", socket],
       environment,
       this.#log,
     );
@@ -269,6 +314,18 @@ class Driver {
     const { socket, timeoutMs } = this.#options;
     return connectControl(socket, { timeoutMs });
   }
+}
+
+/** Names and prefixes are checked: what is asked is part of a command line. */
+function questionOf(which: WhichBirdRoutes): string {
+  switch (which.which) {
+    case "best":
+      return "show route primary all";
+    case "prefix":
+      return `show route ${formatCidr(parseCidr(which.cidr))} all`;
+  }
+  if (!/^\w+$/.test(which.protocol)) throw new RangeError(`"${which.protocol}" is no name of a protocol`);
+  return `show route ${which.which === "sent" ? "export" : "protocol"} ${which.protocol} all`;
 }
 
 function describeEnd(end: BirdEnd): string {

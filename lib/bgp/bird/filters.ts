@@ -2,21 +2,15 @@
 import { createHash } from "node:crypto";
 import {
   type Community,
+  type Direction,
   type Family,
-  type Filter,
   type FilterOperation,
   type FilterRule,
   type NodeBgp,
   PRIORITY_BASE,
+  rulesOf,
 } from "../model/index.ts";
 import { byText, ofResource, type Words } from "./words.ts";
-
-export type Direction = "import" | "export";
-
-export function rulesOf(filter: Filter, direction: Direction, family: Family): readonly FilterRule[] {
-  if (direction === "import") return family === 4 ? filter.importV4 : filter.importV6;
-  return family === 4 ? filter.exportV4 : filter.exportV6;
-}
 
 /** Every filter that has rules of the family, in the order of their names. */
 export function filterFunctions(model: NodeBgp, family: Family, words: Words): string[] {

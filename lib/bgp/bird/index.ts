@@ -8,7 +8,11 @@
  * all at once. Comments that begin with `#:` name the resource that the lines below are of.
  *
  * **Driving**: {@link openBird} checks files with `bird -p`, replaces them by renaming, tells the daemon through its control socket and reads its state.
- * A configuration that BIRD refuses leaves files and daemon as they were.
+ * A configuration that BIRD refuses leaves files and daemon as they were. Routes are read as they come, however many there are. BIRD is started to
+ * recover from a restart (`-R`) only where its caller knows of routes that one before it left in the kernel.
+ *
+ * Known gap: BIRD first reads the kernel's routes a second after its start, and a session that is up before that has had its End-of-RIB without them.
+ * Over a restart peers then lose for that second what this node tells of its kernel's routes (borrowed addresses), though not its blocks.
  *
  * Not the same in BIRD 2 as in BIRD 1.6: the own AS is put in front of a path after the export filter, not before it; the listening address is one of
  * each session (`strict bind`); routes to IPIP pools that need a tunnel are left to the agent, see {@link bird2Problems}.
@@ -24,6 +28,8 @@ export {
   type BirdOptions,
   type BirdState,
   openBird,
+  type WhichBirdRoutes,
 } from "./driver.ts";
 export { BirdError, type BirdErrorCode } from "./errors.ts";
 export type { BirdChannel, BirdPeer, BirdProtocol, BirdRoutes, BirdStatus } from "./replies.ts";
+export { type BirdRoute, communitiesOf } from "./routes.ts";

@@ -1,29 +1,30 @@
 /** What BIRD 1.6 and BIRD 2 say in the same words: the bodies of filters and functions, without what is around them. Lines have no indentation of their own. */
-import { type Family, type FamilyBgp, type NodeBgp, type Peer, PRIORITY_BASE } from "../model/index.ts";
+import {
+  type Family,
+  type FamilyBgp,
+  familyOf,
+  isConfirmed,
+  isInternal,
+  NEVER_OWN,
+  type NodeBgp,
+  OVERRIDE_PREFERENCE,
+  type Peer,
+  PRIORITY_BASE,
+  tunnelInterfaces,
+} from "../model/index.ts";
 import { addCommunity, filterCalls } from "./filters.ts";
 import { byText, type Words } from "./words.ts";
-
-/** BIRD's preference of a route that shall win over a local workload's of the same prefix: that of static routes. */
-const OVERRIDE_PREFERENCE = 200;
-
-export function ofFamily(model: NodeBgp, family: Family): FamilyBgp {
-  return family === 4 ? model.ipv4 : model.ipv6;
-}
-
-export function isSameAs(model: NodeBgp, peer: Peer): boolean {
-  return peer.asn === (peer.localAsn ?? model.asn);
-}
 
 /** Interfaces whose networks are the node's own: all but pods', kube-proxy's and those the user names. */
 export function directInterfaces(model: NodeBgp, words: Words): string {
   const ignored = model.ignoredInterfaces.map((name) => `-${words.text(name, "BGPConfiguration: ignoredInterfaces")}`);
-  return [...ignored, '-"cali*"', '-"kube-ipvs*"', '"*"'].join(", ");
+  return [...ignored, ...NEVER_OWN.map((pattern) => `-"${pattern}"`), '"*"'].join(", ");
 }
 
 export function importBody(model: NodeBgp, family: Family, peer: Peer, words: Words): string[] {
   const elevated = PRIORITY_BASE - normalPriority(model, family, words);
   return [
-    ...filterCalls(model, peer.filters, "import", family, isSameAs(model, peer), words),
+    ...filterCalls(model, peer.filters, "import", family, isInternal(model, peer), words),
     `if (defined(bgp_local_pref)&&(bgp_local_pref > ${elevated})) then`,
     `  preference = ${OVERRIDE_PREFERENCE};`,
     "accept;",
@@ -32,7 +33,7 @@ export function importBody(model: NodeBgp, family: Family, peer: Peer, words: Wo
 
 /** LOCAL_PREF and krt_metric are both set before anything asks for either; `whole` is the function that has the rest. */
 export function exportBody(model: NodeBgp, family: Family, peer: Peer, whole: string, words: Words): string[] {
-  const sameAs = isSameAs(model, peer);
+  const sameAs = isInternal(model, peer);
   return [
     "if (defined(source) && source = RTS_BGP && defined(bgp_local_pref)) then {",
     `  krt_metric = ${PRIORITY_BASE} - bgp_local_pref;`,
@@ -47,7 +48,7 @@ export function exportBody(model: NodeBgp, family: Family, peer: Peer, whole: st
 }
 
 export function normalPriority(model: NodeBgp, family: Family, words: Words): number {
-  const value = ofFamily(model, family).normalPriority;
+  const value = familyOf(model, family).normalPriority;
   return Number(words.number(value, `BGPConfiguration: ipv${family}NormalRoutePriority`, 0, PRIORITY_BASE));
 }
 
@@ -57,10 +58,11 @@ export function rejectLocalBody(): string[] {
 
 /** Routes through the agent's tunnels stay out of iBGP: the others' agents have their own. */
 export function tunnelBody(bgp: FamilyBgp): string[] {
-  const patterns = ["*.cali", "*.calico", ...(bgp.programs.ipip ? [] : ["tunl0"])];
   return [
     "if (defined(ifname)) then {",
-    `  if (${patterns.map((pattern) => `(ifname ~ "${pattern}")`).join(" || ")}) then {`,
+    `  if (${tunnelInterfaces(bgp)
+      .map((pattern) => `(ifname ~ "${pattern}")`)
+      .join(" || ")}) then {`,
     "    reject;",
     "  }",
     "}",
@@ -83,9 +85,9 @@ export function communitiesBody(bgp: FamilyBgp, words: Words): string[] {
 /** A confirmed block goes out as a whole; what is longer does not, unless its priority is elevated (a workload on the move). */
 export function aggregationBody(model: NodeBgp, family: Family, words: Words): string[] {
   const normal = normalPriority(model, family, words);
-  return ofFamily(model, family).blocks.flatMap((block) => {
+  return familyOf(model, family).blocks.flatMap((block) => {
     const cidr = words.cidr(block.cidr, family, "block affinity");
-    if (block.state !== undefined && block.state !== "confirmed") return [];
+    if (!isConfirmed(block)) return [];
     return [
       `if ( net = ${cidr} ) then { accept; }`,
       `if ( net ~ ${cidr} && krt_metric < ${normal} ) then { accept; }`,
@@ -151,7 +153,7 @@ export function wireguardBody(bgp: FamilyBgp, words: Words): string[] {
 
 /** BIRD's BFD over several hops has to know where from. */
 export function sourceAddress(model: NodeBgp, family: Family, peer: Peer): string | undefined {
-  return peer.sourceAddress ?? (peer.bfd?.multihop ? ofFamily(model, family).address : undefined);
+  return peer.sourceAddress ?? (peer.bfd?.multihop ? familyOf(model, family).address : undefined);
 }
 
 export function nextHop(peer: Peer): string[] {

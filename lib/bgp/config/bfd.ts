@@ -1,7 +1,7 @@
 import { type BGPPeer, FAILURE_DETECTION } from "../../api/bgppeer.ts";
 import { containsAddress, tryParseAddress, tryParseCidr } from "../../ip/index.ts";
+import { parseDuration } from "../../wait/duration.ts";
 import type { BfdParameters } from "../model/index.ts";
-import { parseDuration } from "./durations.ts";
 import { type Problems, quoted } from "./problems.ts";
 
 /** What a BGPPeer asks of BFD; absent: nothing. */

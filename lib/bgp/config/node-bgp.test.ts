@@ -3,7 +3,6 @@ import type { BGPConfiguration } from "../../api/bgpconfiguration.ts";
 import { newBlockAffinity } from "../../api/blockaffinity.ts";
 import { type IPPoolSpec, newIPPool } from "../../api/ippool.ts";
 import type { Node } from "../../api/node.ts";
-import { parseDuration } from "./durations.ts";
 import { nodeBgp } from "./node-bgp.ts";
 import { bgpFilter, bgpPeer, configuration, node, service } from "./testing.ts";
 import type { BgpInputs, NodeBgpOptions } from "./types.ts";
@@ -46,6 +45,16 @@ describe("the node", () => {
     const six = on({ nodes: [node("n1", { ipv6Address: "fd00::1/64" })] });
     expect(six.routerId).toBe(nodeBgp({}, { node: "n1", routerId: "hash" }).routerId);
     expect(six.problems[0]).toContain("has no IPv4 address to be its router ID");
+  });
+
+  test("what its resource lacks is said only once start-up has written it", () => {
+    for (const nodes of [[], [node("n1", { ipv6Address: "fd00::1/64" })]]) {
+      const when = (prepared: boolean) => nodeBgp({ nodes }, { node: "n1", isPrepared: () => prepared });
+      expect(when(false).problems).toEqual([]);
+      expect(when(true).problems).toContainEqual(expect.stringContaining("Node n1: has no IPv4 address"));
+      expect(when(true).problems).toEqual(nodeBgp({ nodes }, { node: "n1" }).problems);
+      expect({ ...when(false), problems: [] }).toEqual({ ...when(true), problems: [] });
+    }
   });
 
   test("without a resource it has no sessions, and that is said", () => {
@@ -293,17 +302,19 @@ test("a filter that is there and cannot be read lets nothing pass", () => {
   expect(known.filters.f!.importV4).toEqual([]);
 });
 
-test.each([
-  ["2m30s", 150_000],
-  ["1.5s", 1500],
-  ["300ms", 300],
-  ["1h", 3_600_000],
-  ["500us", 0.5],
-  ["0", 0],
-  ["", undefined],
-  ["90", undefined],
-  ["5 s", undefined],
-  ["s", undefined],
-])("the duration %j is %j milliseconds", (text, milliseconds) => {
-  expect(parseDuration(text)).toBe(milliseconds);
+test("times are not negative", () => {
+  const { problems, ipv4 } = on({
+    configurations: [configuration({ nodeMeshMaxRestartTime: "-2m" })],
+    peers: [bgpPeer("p", { peerIP: "10.9.0.1", asNumber: 1, maxRestartTime: "-1s", keepaliveTime: "-90s" })],
+  });
+  expect(problems.toSorted()).toEqual([
+    'BGPConfiguration default: spec.nodeMeshMaxRestartTime "-2m": must be a duration such as 2m30s; it is taken for absent',
+    'BGPPeer p: spec.keepaliveTime "-90s": must be a duration such as 90s or 2m30s; it is taken for absent',
+    'BGPPeer p: spec.maxRestartTime "-1s": must be a duration such as 90s or 2m30s; it is taken for absent',
+  ]);
+  const sound = on({
+    configurations: [configuration({})],
+    peers: [bgpPeer("p", { peerIP: "10.9.0.1", asNumber: 1 })],
+  });
+  expect(ipv4.peers).toEqual(sound.ipv4.peers);
 });

@@ -2,15 +2,16 @@ import type { BGPConfigurationSpec } from "../../api/bgpconfiguration.ts";
 import type { BlockAffinity } from "../../api/blockaffinity.ts";
 import type { IPPool } from "../../api/ippool.ts";
 import { formatCidr, tryParseAddress, tryParseCidr } from "../../ip/index.ts";
-import type {
-  Block,
-  Community,
-  Family,
-  FamilyBgp,
-  LogLevel,
-  NodeBgp,
-  Pool,
-  PrefixCommunities,
+import {
+  type Block,
+  type Community,
+  type Family,
+  type FamilyBgp,
+  type LogLevel,
+  NORMAL_PRIORITY,
+  type NodeBgp,
+  type Pool,
+  type PrefixCommunities,
 } from "../model/index.ts";
 import { connectedTo } from "./bfd.ts";
 import { type Cluster, readCluster } from "./cluster.ts";
@@ -22,7 +23,6 @@ import { byText, Problems, quoted } from "./problems.ts";
 import { byKey, servicePrefixes } from "./services.ts";
 import type { BgpInputs, NodeBgpOptions } from "./types.ts";
 
-const NORMAL_PRIORITY = 1024;
 const DEFAULT_CONFIGURATION = "BGPConfiguration default";
 
 /**
@@ -33,7 +33,8 @@ export function nodeBgp(inputs: BgpInputs, options: NodeBgpOptions): NodeBgp {
   const problems = new Problems();
   const cluster = readCluster(inputs, options.node, problems);
   const { configuration, ownConfiguration, self } = cluster;
-  if (!self)
+  const isPrepared = options.isPrepared?.() ?? true;
+  if (!self && isPrepared)
     problems.add(
       `Node ${options.node}`,
       "there is no such resource; BGP has no address to speak from, and no sessions",
@@ -149,7 +150,11 @@ function kubernetesName({ nodes }: BgpInputs, name: string): string {
   return name;
 }
 
-function routerId({ node, routerId }: NodeBgpOptions, address: string | undefined, problems: Problems): string {
+function routerId(
+  { node, routerId, isPrepared }: NodeBgpOptions,
+  address: string | undefined,
+  problems: Problems,
+): string {
   if (routerId === "hash") return hashedId(node);
   if (routerId) {
     if (!routerId.includes(":") && tryParseAddress(routerId)?.version === 4 && routerId !== "0.0.0.0") return routerId;
@@ -159,7 +164,7 @@ function routerId({ node, routerId }: NodeBgpOptions, address: string | undefine
     );
   }
   if (address !== undefined) return address;
-  if (!routerId) {
+  if (!routerId && (isPrepared?.() ?? true)) {
     problems.add(
       `Node ${node}`,
       "has no IPv4 address to be its router ID; a hash of its name is. Set CALICO_ROUTER_ID to hash to say so, or to an ID",

@@ -7,10 +7,10 @@ import { type BGPPeer, type PeerAddress, parsePeerIP } from "../../api/bgppeer.t
 import type { Profile } from "../../api/profile.ts";
 import type { WorkloadEndpoint } from "../../api/workloadendpoint.ts";
 import { formatAddress, parseAddress, tryParseAddress, tryParseCidr } from "../../ip/index.ts";
-import type { Family } from "../model/index.ts";
+import { parseDuration } from "../../wait/duration.ts";
+import { BGP_PORT, FAMILIES, type Family } from "../model/index.ts";
 import { type BfdWish, bfdWish } from "./bfd.ts";
 import { type Cluster, type ClusterNode, selectors } from "./cluster.ts";
-import { parseDuration } from "./durations.ts";
 import { NO_PASSWORD, type Password, type PasswordField } from "./passwords.ts";
 import { byName, byText, type Problems, quoted } from "./problems.ts";
 
@@ -55,12 +55,9 @@ export interface PeeringInputs {
   readonly passwordOf: (field: PasswordField | undefined) => Password;
 }
 
-/** The standard port has no place in upstream's keys: a peer at it and one without a port are the same. */
-const DEFAULT_PORT = 179;
-
-/** Upstream's key of a peering: what there is one of. */
+/** Upstream's key of a peering: what there is one of. The standard port has no place in it: a peer at it and one without a port are the same. */
 export const peeringKey = ({ address, port }: Pick<Peering, "address" | "port">): string =>
-  port === undefined || port === DEFAULT_PORT ? address : `${address}-${port}`;
+  port === undefined || port === BGP_PORT ? address : `${address}-${port}`;
 
 export function readPeerings(inputs: PeeringInputs, problems: Problems): readonly Peering[] {
   const asked = inputs.peers.map((resource) => new Asked(resource, inputs, problems));
@@ -165,7 +162,7 @@ class Asked {
       }
       return cluster
         .select(spec.peerSelector, this.#reason, "spec.peerSelector")
-        .flatMap((node) => this.#withNode(node, this.isGlobal, [4, 6]));
+        .flatMap((node) => this.#withNode(node, this.isGlobal, FAMILIES));
     }
     return this.#withAddress();
   }
@@ -179,7 +176,7 @@ class Asked {
     let families: readonly Family[];
     if (spec.peerSelector) {
       if (!cluster.selects(spec.peerSelector, self, this.#reason, "spec.peerSelector")) return [];
-      families = [4, 6];
+      families = FAMILIES;
     } else {
       if (!this.#peer || !this.#nodesMeant(this.#peer).includes(self)) return [];
       families = [this.#peer.version];
@@ -327,7 +324,7 @@ class Asked {
     const text = this.#resource.spec[field];
     if (!text) return undefined;
     const milliseconds = parseDuration(text);
-    if (milliseconds !== undefined) return Math.round(milliseconds / 1000);
+    if (milliseconds !== undefined && milliseconds >= 0) return Math.round(milliseconds / 1000);
     this.#problem(`spec.${field} ${quoted(text)}: must be a duration such as 90s or 2m30s; it is taken for absent`);
     return undefined;
   }
@@ -367,7 +364,7 @@ function localWorkloads(
     Object.assign(labels, metadata.labels);
     const taken = wanted.find(({ selector }) => selector.matches(labels))?.one;
     if (!taken) continue;
-    const addresses = ([4, 6] as const).flatMap((family) => {
+    const addresses = FAMILIES.flatMap((family) => {
       const first = (spec.ipNetworks ?? []).map(networkAddress).find((address) => address?.family === family);
       return first ? [first] : [];
     });

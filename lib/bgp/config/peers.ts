@@ -1,9 +1,9 @@
 /** Sessions of one node in one family: of the mesh, and of BGPPeers, under the names that they have in BIRD's files. */
 import type { BGPConfigurationSpec } from "../../api/bgpconfiguration.ts";
+import { parseDuration } from "../../wait/duration.ts";
 import type { Family, Peer, PeerKind, PeerRoute } from "../model/index.ts";
 import { bfdOf } from "./bfd.ts";
 import type { Cluster, ClusterNode } from "./cluster.ts";
-import { parseDuration } from "./durations.ts";
 import type { Password } from "./passwords.ts";
 import { type Peering, peeringKey } from "./peerings.ts";
 import { byText, type Problems, quoted } from "./problems.ts";
@@ -114,7 +114,7 @@ function meshSessions(
 function seconds(text: string | undefined, problems: Problems): number | undefined {
   if (!text) return undefined;
   const milliseconds = parseDuration(text);
-  if (milliseconds !== undefined) return Math.round(milliseconds / 1000);
+  if (milliseconds !== undefined && milliseconds >= 0) return Math.round(milliseconds / 1000);
   problems.add(
     "BGPConfiguration default",
     `spec.nodeMeshMaxRestartTime ${quoted(text)}: must be a duration such as 2m30s; it is taken for absent`,

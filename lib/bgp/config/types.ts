@@ -55,6 +55,8 @@ export interface NodeBgpOptions {
   readonly usePodCidr?: boolean;
   /** Networks (CIDRs) that the node has an interface on, beside that of its BGP address: whose addresses BFDIfDirectlyConnected is for. */
   readonly connectedNetworks?: readonly string[];
+  /** Whether start-up has written the Node resource. Until then nothing is said of what it lacks. Absent: it has. */
+  isPrepared?(): boolean;
 }
 
 export interface WatchBgpOptions extends NodeBgpOptions {
@@ -74,6 +76,8 @@ export interface WatchBgpOptions extends NodeBgpOptions {
 export interface BgpWatch {
   /** Kinds that have not told everything yet. */
   readonly missing: ReadonlySet<string>;
+  /** It is to be calculated anew, though no resource changed: an answer of the options is another. */
+  again(): void;
   /** Ends when the signal is aborted. Throws only what `onChange` throws, or what is a fault of this program. */
   readonly done: Promise<void>;
 }

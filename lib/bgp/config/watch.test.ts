@@ -74,6 +74,24 @@ async function cluster(): Promise<Client> {
 
 const names = ({ ipv4 }: NodeBgp) => ipv4.peers.map(({ name }) => name);
 
+test("is calculated anew when an answer of the options is another, and not told where nothing came of it", async () => {
+  const client = memoryClient();
+  await client.create(Node, node("a", { ipv6Address: "fd00::1/64" }));
+  let isPrepared = false;
+  const { watch, heard, until } = start(client, { isPrepared: () => isPrepared });
+  const before = await until(({ ipv6 }) => ipv6.address === "fd00::1");
+  expect(before.problems).toEqual([]);
+  isPrepared = true;
+  watch.again();
+  const after = await until(({ problems }) => problems.length > 0);
+  expect(after.problems.join()).toContain("has no IPv4 address to be its router ID");
+  expect(after.ipv6).toBe(before.ipv6);
+  watch.again();
+  await client.create(Node, node("b", { ipv6Address: "fd00::2/64" }));
+  await until(({ ipv6 }) => ipv6.peers.length === 1);
+  expect(heard).toHaveLength(3);
+});
+
 test("what there is comes as one; then each change, with everything else the same objects", async () => {
   const client = await cluster();
   await client.create(

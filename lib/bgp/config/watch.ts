@@ -27,7 +27,7 @@ const RELIST = 600_000;
 /** Watches what BGP of a node depends on: the kinds of the cluster always, the others while something asks for them. */
 export function watchBgp(options: WatchBgpOptions): BgpWatch {
   const watch = new Watch(options);
-  return { missing: watch.missing, done: watch.done };
+  return { missing: watch.missing, done: watch.done, again: () => watch.again() };
 }
 
 class Watch {
@@ -103,6 +103,10 @@ class Watch {
     source.done.catch(this.#ended.reject);
     this.#sources.set(label, source as unknown as Source);
     return source;
+  }
+
+  again(): void {
+    this.#changed();
   }
 
   #changed(): void {

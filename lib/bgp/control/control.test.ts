@@ -45,6 +45,7 @@ const status = (peers: readonly PeerStatus[], over: Partial<BgpStatus> = {}): Bg
 });
 
 const refused = { code: "REFUSED", message: "refused: nothing listens there", at: 0 };
+const expired = { code: "HOLD_TIMER", message: "hold timer expired", at: -1 };
 const up = peer("10.0.0.2", "Established");
 const down = peer("10.0.0.3", "Active", { lastError: refused });
 
@@ -63,6 +64,18 @@ describe("readiness", () => {
       status([down]),
       60_000,
       "BGP not established with 10.0.0.3 (Mesh_10_0_0_3): Active, refused: nothing listens there",
+    ],
+    [
+      "what ended the session before is told beside why it does not come back",
+      status([peer("10.0.0.3", "Active", { lastError: refused, endedBy: expired })]),
+      60_000,
+      "BGP not established with 10.0.0.3 (Mesh_10_0_0_3): Active, refused: nothing listens there (went down: hold timer expired)",
+    ],
+    [
+      "and alone as long as nothing else is known",
+      status([peer("10.0.0.3", "Active", { lastError: expired, endedBy: expired })]),
+      60_000,
+      "BGP not established with 10.0.0.3 (Mesh_10_0_0_3): Active, hold timer expired",
     ],
     ["a restart is to be over at first", status([up], { restarting: true }), 1_000, "graceful restart in progress"],
     ["and later not waited for", status([up], { restarting: true }), 60_000, undefined],
@@ -146,6 +159,32 @@ describe("the socket", () => {
     await expect(Array.fromAsync(client.routes("accepted", "Mesh_x"))).rejects.toThrow(
       "there is no peer Mesh_x; there are Mesh_10_0_0_2",
     );
+  });
+
+  test("routes of another process go out as they come, and are not read any more when nobody wants them", async () => {
+    let ended = false;
+    let told = 0;
+    const { client } = serve({
+      routes: async (which) => (which === "sent" ? undefined : which === "best" ? endless() : [route("10.65.1.0/26")]),
+      explain: async (prefix) => [route(prefix)],
+    });
+    async function* endless(): AsyncGenerator<RouteText> {
+      try {
+        for (;;) {
+          await new Promise((resolve) => setImmediate(resolve));
+          yield route(`10.0.${told++ & 255}.0/24`);
+        }
+      } finally {
+        ended = true;
+      }
+    }
+    expect(await Array.fromAsync(client.routes("accepted"))).toHaveLength(1);
+    await expect(Array.fromAsync(client.routes("sent"))).rejects.toThrow("BGP has no configuration yet");
+    expect(await client.explain("10.65.1.0/26")).toHaveLength(1);
+    for await (const { prefix } of client.routes("best")) if (prefix === "10.0.7.0/24") break;
+    for (const deadline = performance.now() + 20_000; !ended; await Bun.sleep(5)) {
+      if (performance.now() > deadline) throw new Error(`still read, after ${told} routes`);
+    }
   });
 
   test("a peer is found by its address, and one that is not up says why", async () => {

@@ -4,9 +4,9 @@
  */
 export { ControlClient, type Health } from "./client.ts";
 export { ControlError } from "./error.ts";
-export { peerInWords, whyNotReady } from "./readiness.ts";
-export { type ControlSource, serveControl } from "./server.ts";
-export type { BgpStatus, Family, PeerStatus, RouteText, WhichRoutes } from "./status.ts";
+export { peerInWords, whatWentWrong, whyNotReady } from "./readiness.ts";
+export { type ControlSource, type Routes, serveControl } from "./server.ts";
+export type { BgpStatus, Family, PeerError, PeerStatus, RouteText, WhichRoutes } from "./status.ts";
 
 /** Where the process listens. */
 export const CONTROL_SOCKET = "/var/run/calico/bgp.sock";

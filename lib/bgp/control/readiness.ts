@@ -1,4 +1,4 @@
-import type { BgpStatus, Family, PeerStatus } from "./status.ts";
+import type { BgpStatus, Family, PeerError, PeerStatus } from "./status.ts";
 
 /** In milliseconds: for so long after the start every peer has to be up; afterwards one of them is enough, so that a node that is gone does not make all others unready. */
 export const EVERY_PEER_MS = 30_000;
@@ -27,7 +27,28 @@ export function whyNotReady(
   return undefined;
 }
 
-/** `10.0.0.2 (Mesh_10_0_0_2): Active, refused: nothing listens there` */
-export function peerInWords({ address, name, state, lastError }: PeerStatus): string {
-  return `${address} (${name}): ${state}${lastError ? `, ${lastError.message}` : ""}`;
+/** What ended a session is told beside the error of now where it takes no more characters: probes' messages are cut. */
+const SHORT = 100;
+
+/** `10.0.0.2 (Mesh_10_0_0_2): Active, refused: nothing listens there (went down: hold timer expired)` */
+export function peerInWords(peer: PeerStatus): string {
+  const { address, name, state } = peer;
+  const { now, ended } = whatWentWrong(peer);
+  const before = ended && now && ended.message.length <= SHORT ? ` (went down: ${ended.message})` : "";
+  const error = now ?? ended;
+  return `${address} (${name}): ${state}${error ? `, ${error.message}${before}` : ""}`;
+}
+
+/**
+ * Why the session is not up, and what ended the one before: each where there is something to say that the other does not. Of a session that is
+ * up again, what ended the one before goes before what was in its way meanwhile.
+ */
+export function whatWentWrong({ state, since, lastError, endedBy }: PeerStatus): {
+  readonly ended?: PeerError;
+  readonly now?: PeerError;
+} {
+  if (!endedBy) return lastError ? { now: lastError } : {};
+  const same = lastError && lastError.at === endedBy.at && lastError.message === endedBy.message;
+  if (!lastError || same || (state === "Established" && lastError.at <= since)) return { ended: endedBy };
+  return { ended: endedBy, now: lastError };
 }

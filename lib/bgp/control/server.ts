@@ -8,10 +8,13 @@ import type { BgpStatus, Family, PeerStatus, RouteText, WhichRoutes } from "./st
 export interface ControlSource {
   status(): BgpStatus | Promise<BgpStatus>;
   /** Throws a RangeError where the text is no prefix, a {@link ControlError} where this back end cannot say. */
-  explain(prefix: string): readonly RouteText[];
+  explain(prefix: string): readonly RouteText[] | Promise<readonly RouteText[]>;
   /** Of all peers (`best`), or of one by its name; undefined: there is no such session now. Throws as {@link explain} does. */
-  routes(which: WhichRoutes, peer?: string): Iterable<RouteText> | undefined;
+  routes(which: WhichRoutes, peer?: string): Routes | undefined | Promise<Routes | undefined>;
 }
+
+/** One after the other: at once from tables of this process, as they come from another's. Whoever wants no more of them returns the iterator. */
+export type Routes = Iterable<RouteText> | AsyncIterable<RouteText>;
 
 /** Routes go out in pieces of so many. */
 const PIECE = 1_000;
@@ -60,13 +63,13 @@ async function answer({ pathname, searchParams }: URL, source: ControlSource, up
       return new Response(["ready", ...(status.notServed ?? []), ""].join("\n"));
     }
     case "/explain":
-      return Response.json(explain(source, searchParams.get("prefix") ?? ""));
+      return Response.json(await explain(source, searchParams.get("prefix") ?? ""));
     case "/routes": {
       const which = (searchParams.get("which") ?? "best") as WhichRoutes;
       const asked = searchParams.get("peer") ?? undefined;
       const peers = asked === undefined ? [] : (await source.status()).peers;
       const peer = peers.find(({ name, address }) => name === asked || address === asked);
-      const routes = source.routes(which, peer?.name ?? asked);
+      const routes = await source.routes(which, peer?.name ?? asked);
       if (!routes) return new Response(`${whyNoRoutes(asked, peer, peers)}\n`, { status: 404 });
       return new Response(lines(routes), { headers: { "content-type": "application/x-ndjson" } });
     }
@@ -76,11 +79,11 @@ async function answer({ pathname, searchParams }: URL, source: ControlSource, up
 }
 
 /** Of a prefix: its own routes. Of an address: those of the longest prefix that has any, which is what its packets go by. */
-function explain(source: ControlSource, text: string): readonly RouteText[] {
+async function explain(source: ControlSource, text: string): Promise<readonly RouteText[]> {
   const address = tryParseAddress(text);
   if (!address) return source.explain(text);
   for (let length = address.version === 4 ? 32 : 128; length >= 0; length--) {
-    const routes = source.explain(formatCidr(cidrFromAddress(address, length)));
+    const routes = await source.explain(formatCidr(cidrFromAddress(address, length)));
     if (routes.length > 0) return routes;
   }
   return [];
@@ -94,15 +97,17 @@ function whyNoRoutes(asked: string | undefined, peer: PeerStatus | undefined, pe
 }
 
 /** A line of JSON a route, in pieces, so that a table of any size neither fills the memory nor holds up the sessions. */
-function lines(routes: Iterable<RouteText>): ReadableStream {
-  const iterator = routes[Symbol.iterator]();
+function lines(routes: Routes): ReadableStream {
+  const iterator = Symbol.asyncIterator in routes ? routes[Symbol.asyncIterator]() : routes[Symbol.iterator]();
   return new ReadableStream({
     async pull(controller) {
       // The event loop has its turn between pieces.
       await new Promise((resolve) => setImmediate(resolve));
       let text = "";
       for (let i = 0; i < PIECE; i++) {
-        const next = iterator.next();
+        // What is there already is not waited for: that would cost as much again.
+        const answer = iterator.next();
+        const next = answer instanceof Promise ? await answer : answer;
         if (next.done) {
           if (text !== "") controller.enqueue(text);
           controller.close();

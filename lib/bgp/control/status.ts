@@ -25,6 +25,13 @@ export interface BgpStatus {
   readonly notServed?: readonly string[];
 }
 
+/** A code for programs, words for people, and when: milliseconds since 1970. */
+export interface PeerError {
+  readonly code: string;
+  readonly message: string;
+  readonly at: number;
+}
+
 export interface PeerStatus {
   readonly name: string;
   readonly kind: PeerKind;
@@ -41,7 +48,9 @@ export interface PeerStatus {
   /** Milliseconds since 1970. */
   readonly since: number;
   /** The last thing that went wrong, kept after it is over. */
-  readonly lastError?: { readonly code: string; readonly message: string; readonly at: number };
+  readonly lastError?: PeerError;
+  /** What ended the last session that was Established: kept beside the errors of the attempts to come back, and after those. */
+  readonly endedBy?: PeerError;
   readonly localAddress?: string;
   readonly routerId?: string;
   readonly holdTime?: number;

@@ -23,6 +23,7 @@
 import { MainTable, type OpenOptions } from "./table.ts";
 import type { KernelTable } from "./types.ts";
 
+export { hasRoutesOf } from "./inherited.ts";
 export { describeProblems, type KernelProblem } from "./problems.ts";
 export type { OpenOptions } from "./table.ts";
 export type * from "./types.ts";

@@ -5,7 +5,14 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { formatAddress, formatCidr, parseAddress, parseCidr } from "../../ip/index.ts";
 import { openMonitor } from "../../netlink/index.ts";
 import { describeAsRoot, makeNamespace, type TestNamespace } from "../../sys/testing.ts";
-import { type KernelTable, type LearnedRoute, type LocalChange, type OpenOptions, openKernelTable } from "./index.ts";
+import {
+  hasRoutesOf,
+  type KernelTable,
+  type LearnedRoute,
+  type LocalChange,
+  type OpenOptions,
+  openKernelTable,
+} from "./index.ts";
 
 const until = async (condition: () => boolean, what: () => unknown = () => ""): Promise<void> => {
   for (const deadline = Date.now() + 20_000; !condition(); ) {
@@ -106,6 +113,19 @@ describeAsRoot("routes between BGP and the kernel", () => {
     learn("fd10::/122", undefined);
     await settledAs();
     expect(problems).toEqual([]);
+  });
+
+  it("that a process before left are known to be there, by their protocol and table", () => {
+    const has = (): boolean => hasRoutesOf(12, node.namespace);
+    ip("route add 192.168.4.0/26 via 10.0.0.9 proto 11");
+    ip("route add 192.168.5.0/26 via 10.0.0.9 proto 12 table 100");
+    expect(has()).toBe(false);
+    ip("-6 route add blackhole fd10::/122 proto 12");
+    expect(has()).toBe(true);
+    ip("-6 route del blackhole fd10::/122 proto 12");
+    expect(has()).toBe(false);
+    ip("route add blackhole 192.168.6.0/26 proto 12");
+    expect(has()).toBe(true);
   });
 
   it("of IPv4 lead through IPv6 next hops, too, alone and beside others, and are known again (RFC 8950)", async () => {

@@ -1,6 +1,6 @@
 /** What all peers of a family share: made once of a model. */
 import { createHash } from "node:crypto";
-import type { Family, FamilyBgp, NodeBgp } from "../model/index.ts";
+import { type Family, type FamilyBgp, familyOf, isConfirmed, type NodeBgp, tunnelInterfaces } from "../model/index.ts";
 import type { Prefix } from "../rib/index.ts";
 import { addCommunity, type Change, inOrder } from "./changes.ts";
 import { CidrIndex, Net } from "./prefixes.ts";
@@ -22,14 +22,7 @@ export interface Ground {
   readonly digest: string;
 }
 
-/** LOCAL_PREF of a route without one. */
-export const DEFAULT_LOCAL_PREF = 100;
-
 const grounds = new WeakMap<NodeBgp, Map<Family, Ground>>();
-
-export function familyOf(model: NodeBgp, family: Family): FamilyBgp {
-  return family === 4 ? model.ipv4 : model.ipv6;
-}
 
 export function groundOf(model: NodeBgp, family: Family): Ground {
   let ofModel = grounds.get(model);
@@ -48,13 +41,11 @@ export function groundOf(model: NodeBgp, family: Family): Ground {
 function makeGround(model: NodeBgp, family: Family): Ground {
   const bgp = familyOf(model, family);
   const disabled = bgp.pools.filter((pool) => !pool.exported).map((pool) => pool.cidr);
-  const blocks = bgp.blocks
-    .filter((block) => block.state === undefined || block.state === "confirmed")
-    .map((block) => block.cidr);
+  const blocks = bgp.blocks.filter(isConfirmed).map((block) => block.cidr);
   const reflected = model.clusterId === undefined ? [] : [...bgp.loadBalancerRanges, ...bgp.externalRanges];
   const pools = bgp.pools.filter((pool) => pool.exported).map((pool) => pool.cidr);
   const accepted = [...bgp.services, ...reflected, ...pools];
-  const tunnels = ["*.cali", "*.calico", ...(bgp.programs.ipip ? [] : ["tunl0"])];
+  const tunnels = tunnelInterfaces(bgp);
   const said = JSON.stringify([family, disabled, blocks, accepted, tunnels, bgp.communities, bgp.normalPriority]);
   return {
     bgp,

@@ -23,4 +23,4 @@
 export { type KernelPolicy, type KernelVerdict, kernelPolicy } from "./kernel.ts";
 export { type StaticOrigin, staticRoutes } from "./origins.ts";
 export { matchesPattern } from "./pattern.ts";
-export { exportPolicy, importPolicy, OVERRIDE_PREFERENCE } from "./peer.ts";
+export { exportPolicy, importPolicy } from "./peer.ts";

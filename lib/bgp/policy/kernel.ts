@@ -1,10 +1,8 @@
 /** Which learned routes go into the kernel's table, and how. */
 import { containsAddress, parseAddress, parseCidr } from "../../ip/index.ts";
-import type { Family, FamilyBgp, NodeBgp, Pool } from "../model/index.ts";
-import { PRIORITY_BASE } from "../model/index.ts";
-import type { Prefix } from "../rib/index.ts";
+import { type Family, type FamilyBgp, familyOf, type NodeBgp, type Pool, PRIORITY_BASE } from "../model/index.ts";
+import { DEFAULT_LOCAL_PREF, type Prefix } from "../rib/index.ts";
 import type { PathAttributes } from "../wire/index.ts";
-import { DEFAULT_LOCAL_PREF, familyOf } from "./ground.ts";
 import { CidrIndex } from "./prefixes.ts";
 
 export interface KernelVerdict {

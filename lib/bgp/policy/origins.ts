@@ -1,9 +1,8 @@
 /** Routes that the node has because of its configuration: BIRD's static protocol. */
-import type { Family, FamilyBgp, NodeBgp } from "../model/index.ts";
+import { type Family, type FamilyBgp, familyOf, type NodeBgp } from "../model/index.ts";
 import type { Prefix } from "../rib/index.ts";
-import { familyOf } from "./ground.ts";
 import { poolsIntoKernel } from "./kernel.ts";
-import { CidrIndex, prefixOf } from "./prefixes.ts";
+import { CidrIndex, prefixIn } from "./prefixes.ts";
 
 export interface StaticOrigin {
   readonly cidr: string;
@@ -22,7 +21,7 @@ export function staticRoutes(model: NodeBgp, family: Family): StaticOrigin[] {
   const routes = new Map<string, StaticOrigin>();
   const add = (cidr: string, via?: string): void => {
     if (routes.has(cidr)) return;
-    const prefix = prefixOf(cidr, family);
+    const prefix = prefixIn(family, cidr);
     routes.set(cidr, { cidr, prefix, ...(via !== undefined && { via }), programmed: intoKernel(prefix) });
   };
   for (const { cidr } of bgp.blocks) if (!cidr.endsWith(host)) add(cidr);

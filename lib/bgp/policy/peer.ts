@@ -1,15 +1,18 @@
 /** A peer's import and export filters as policies. */
 import { createHash } from "node:crypto";
-import type { Family, NodeBgp, Peer } from "../model/index.ts";
-import { PRIORITY_BASE } from "../model/index.ts";
-import type { Policy, Route, Verdict } from "../rib/index.ts";
+import {
+  type Family,
+  isInternal,
+  type NodeBgp,
+  OVERRIDE_PREFERENCE,
+  type Peer,
+  PRIORITY_BASE,
+} from "../model/index.ts";
+import { DEFAULT_LOCAL_PREF, type Policy, type Route, type Verdict } from "../rib/index.ts";
 import type { PathAttributes } from "../wire/index.ts";
 import { type Change, dropLocalPref, setLocalPref } from "./changes.ts";
-import { DEFAULT_LOCAL_PREF, goesOut, groundOf } from "./ground.ts";
-import { type CompiledRule, compileRules, sameAs } from "./rules.ts";
-
-/** BIRD's preference of static routes, which an elevated route is given: it wins over a local workload's route. */
-export const OVERRIDE_PREFERENCE = 200;
+import { goesOut, groundOf } from "./ground.ts";
+import { type CompiledRule, compileRules } from "./rules.ts";
 
 /**
  * What is taken of a peer: everything, unless a BGPFilter says otherwise. A LOCAL_PREF above that of normal priority gives
@@ -19,7 +22,7 @@ export const OVERRIDE_PREFERENCE = 200;
  */
 export function importPolicy(model: NodeBgp, family: Family, peer: Peer): Policy {
   const { bgp } = groundOf(model, family);
-  const external = !sameAs(model, peer);
+  const external = !isInternal(model, peer);
   const { rules, source, asksPrefix } = compileRules(model, family, peer, "import");
   const elevated = (PRIORITY_BASE - bgp.normalPriority) >>> 0;
   const verdicts = new Verdicts();
@@ -47,7 +50,7 @@ export function importPolicy(model: NodeBgp, family: Family, peer: Peer): Policy
  */
 export function exportPolicy(model: NodeBgp, family: Family, peer: Peer): Policy {
   const ground = groundOf(model, family);
-  const internal = sameAs(model, peer);
+  const internal = isInternal(model, peer);
   const { rules, source } = compileRules(model, family, peer, "export");
   const { normalPriority } = ground.bgp;
   const priorities = new Priorities();

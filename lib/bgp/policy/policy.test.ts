@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { parseAddress } from "../../ip/index.ts";
 import type { Filter, FilterRule, NodeBgp, Peer } from "../model/index.ts";
+import { OVERRIDE_PREFERENCE } from "../model/index.ts";
 import { type Sample, sampleNode, samplePeer } from "../model/testing.ts";
 import type { Route } from "../rib/index.ts";
 import type { PathAttributes } from "../wire/index.ts";
-import { exportPolicy, importPolicy, kernelPolicy, OVERRIDE_PREFERENCE, staticRoutes } from "./index.ts";
-import { prefixOf } from "./prefixes.ts";
+import { exportPolicy, importPolicy, kernelPolicy, staticRoutes } from "./index.ts";
+import { prefixIn } from "./prefixes.ts";
 
 const MOST = 2_147_483_647;
 
@@ -25,7 +26,7 @@ function attributes(some: Partial<PathAttributes> = {}): PathAttributes {
 }
 
 function route(cidr: string, some: Partial<Route> = {}): Route {
-  return { prefix: prefixOf(cidr, cidr.includes(":") ? 6 : 4), source: "bgp", attributes: attributes(), ...some };
+  return { prefix: prefixIn(cidr.includes(":") ? 6 : 4, cidr), source: "bgp", attributes: attributes(), ...some };
 }
 
 const local = (cidr: string, some: Partial<Route> = {}) => route(cidr, { source: "kernel", ...some });
@@ -274,7 +275,7 @@ describe("export", () => {
 describe("the kernel's table", () => {
   const verdict = (sample: Sample, cidr: string, some: Partial<PathAttributes> = {}) =>
     kernelPolicy(sampleNode(sample), cidr.includes(":") ? 6 : 4)(
-      prefixOf(cidr, cidr.includes(":") ? 6 : 4),
+      prefixIn(cidr.includes(":") ? 6 : 4, cidr),
       attributes(some),
       undefined,
     );
@@ -310,7 +311,7 @@ describe("the kernel's table", () => {
     expect(verdict({ ipv4: { pools } }, "10.244.0.0/26")).toBeDefined();
     const { subnet: _, ...withoutSubnet } = sampleNode({ ipv4: { pools: [{ ...POOL, encapsulation: "vxlan" }] } }).ipv4;
     expect(
-      kernelPolicy({ ...sampleNode(), ipv4: withoutSubnet }, 4)(prefixOf("10.244.0.0/26", 4), attributes(), undefined),
+      kernelPolicy({ ...sampleNode(), ipv4: withoutSubnet }, 4)(prefixIn(4, "10.244.0.0/26"), attributes(), undefined),
     ).toBeDefined();
   });
 });

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Cidr, cidrContains, cidrFromAddress, formatCidr, parseCidr, sameCidr } from "../../ip/index.ts";
 import type { Prefix } from "../rib/index.ts";
-import { CidrIndex, Net, prefixOf } from "./prefixes.ts";
+import { CidrIndex, Net, prefixIn } from "./prefixes.ts";
 
 /** Few bits differ, so that networks hold each other often. */
 const cidrOf = (version: 4 | 6): fc.Arbitrary<Cidr> => {
@@ -32,7 +32,7 @@ describe("prefixes as numbers", () => {
     fc.assert(
       fc.property(cases, ([outer, inner, negative]) => {
         const net = new Net(formatCidr(outer), outer.version);
-        const prefix = prefixOf(formatCidr(inner), inner.version);
+        const prefix = prefixIn(inner.version, formatCidr(inner));
         expect(net.covers(negative ? signed(prefix) : prefix)).toBe(cidrContains(outer, inner));
         expect(net.equals(negative ? signed(prefix) : prefix)).toBe(sameCidr(outer, inner));
       }),
@@ -46,7 +46,7 @@ describe("prefixes as numbers", () => {
     fc.assert(
       fc.property(cases, ([list, inner, negative]) => {
         const index = new CidrIndex(list.map(formatCidr), inner.version);
-        const prefix = prefixOf(formatCidr(inner), inner.version);
+        const prefix = prefixIn(inner.version, formatCidr(inner));
         const place = list.findIndex((outer) => cidrContains(outer, inner));
         expect(index.first(negative ? signed(prefix) : prefix)).toBe(place);
         expect(index.lengthAt(place)).toBe(list[place]?.length ?? -1);
@@ -57,6 +57,6 @@ describe("prefixes as numbers", () => {
   it("are of their own family only", () => {
     expect(() => new CidrIndex(["fd00::/64"], 4)).toThrow(RangeError);
     expect(() => new Net("10.0.0.0/8", 6)).toThrow('"10.0.0.0/8" is no IPv6 CIDR');
-    expect(parseCidr("10.0.0.0/8").base).toBe(BigInt(prefixOf("10.0.0.0/8", 4).words[0]));
+    expect(parseCidr("10.0.0.0/8").base).toBe(BigInt(prefixIn(4, "10.0.0.0/8").words[0]));
   });
 });

@@ -1,7 +1,7 @@
 /** Prefixes against CIDRs and prefix sets, as numbers. Words may be signed or not: bit operations make no difference. */
 import { type Cidr, parseCidr } from "../../ip/index.ts";
 import type { Family } from "../model/index.ts";
-import type { Prefix } from "../rib/index.ts";
+import { type Prefix, prefixOf } from "../rib/index.ts";
 
 type Words = readonly [number, number, number, number];
 
@@ -15,17 +15,8 @@ function masksOf(length: number): Words {
   return [mask(length, 0), mask(length, 1), mask(length, 2), mask(length, 3)];
 }
 
-function wordsOf(cidr: { readonly version: Family; readonly base: bigint }): Words {
-  const word = (shift: bigint) => Number(BigInt.asIntN(32, cidr.base >> shift));
-  return cidr.version === 4 ? [word(0n), 0, 0, 0] : [word(96n), word(64n), word(32n), word(0n)];
-}
-
-/** Throws a RangeError for text that is no CIDR of the family. Words are without sign. */
-export function prefixOf(text: string, family: Family): Prefix {
-  const cidr = parseOf(text, family);
-  const [w0, w1, w2, w3] = wordsOf(cidr);
-  return { family, length: cidr.length, words: [w0 >>> 0, w1 >>> 0, w2 >>> 0, w3 >>> 0] };
-}
+/** Throws a RangeError for text that is no CIDR of the family. */
+export const prefixIn = (family: Family, text: string): Prefix => prefixOf(parseOf(text, family));
 
 function parseOf(text: string, family: Family): Cidr {
   const cidr = parseCidr(text);
@@ -43,7 +34,7 @@ export class Net {
   constructor(text: string, family: Family) {
     const cidr = parseOf(text, family);
     this.length = cidr.length;
-    this.#words = wordsOf(cidr);
+    this.#words = prefixOf(cidr).words;
     this.#masks = masksOf(cidr.length);
   }
 
@@ -88,7 +79,7 @@ export class CidrIndex {
   constructor(cidrs: readonly string[], family: Family) {
     const parsed = cidrs.map((text) => parseOf(text, family));
     this.#lengths = parsed.map(({ length }) => length);
-    this.#words = Int32Array.from(parsed.flatMap(wordsOf));
+    this.#words = Int32Array.from(parsed.flatMap((cidr) => prefixOf(cidr).words));
     this.#tables = [...new Set(this.#lengths)].toSorted((a, b) => a - b).map((length) => this.#table(length));
   }
 

@@ -1,13 +1,20 @@
 /** BGPFilters of a peer as one list of rules: the first that matches decides, none leaves it to what follows. */
-import type { Family, Filter, FilterRule, NodeBgp, Peer } from "../model/index.ts";
-import { PRIORITY_BASE } from "../model/index.ts";
+import {
+  type Direction,
+  type Family,
+  type Filter,
+  type FilterRule,
+  isInternal,
+  type NodeBgp,
+  type Peer,
+  PRIORITY_BASE,
+  rulesOf,
+} from "../model/index.ts";
 import type { Prefix, Route } from "../rib/index.ts";
 import type { AsSegment } from "../wire/index.ts";
 import { type Change, changeOf, hasCommunity, inOrder } from "./changes.ts";
 import { matchesPattern } from "./pattern.ts";
 import { Net } from "./prefixes.ts";
-
-export type Direction = "import" | "export";
 
 export interface CompiledRule {
   /** `localPref` as it stands where filters are asked. */
@@ -24,13 +31,9 @@ export interface CompiledRules {
   readonly asksPrefix: boolean;
 }
 
-export function sameAs(model: NodeBgp, peer: Peer): boolean {
-  return peer.asn === (peer.localAsn ?? model.asn);
-}
-
 /** A filter that does not exist is passed over; rules for the other type of peer are left out here and now. */
 export function compileRules(model: NodeBgp, family: Family, peer: Peer, direction: Direction): CompiledRules {
-  const type = sameAs(model, peer) ? "ibgp" : "ebgp";
+  const type = isInternal(model, peer) ? "ibgp" : "ebgp";
   const source = peer.filters
     .flatMap((name) => (Object.hasOwn(model.filters, name) ? [model.filters[name] as Filter] : []))
     .flatMap((filter) => rulesOf(filter, direction, family))
@@ -40,11 +43,6 @@ export function compileRules(model: NodeBgp, family: Family, peer: Peer, directi
     rules: source.map((rule) => compileRule(rule, family)),
     asksPrefix: source.some((rule) => rule.prefix !== undefined || rule.interface !== undefined),
   };
-}
-
-function rulesOf(filter: Filter, direction: Direction, family: Family): readonly FilterRule[] {
-  if (direction === "import") return family === 4 ? filter.importV4 : filter.importV6;
-  return family === 4 ? filter.exportV4 : filter.exportV6;
 }
 
 type Condition = (route: Route, localPref: number) => boolean;

@@ -5,7 +5,7 @@
  *
  * Preference, BIRD's notion, comes before all of BGP's own: a policy sets it to let a learned route win over a local one.
  */
-import { type Address, compareAddresses } from "../../ip/index.ts";
+import { type Address, compareAddresses, formatAddress } from "../../ip/index.ts";
 import type { AttributeSet } from "./attributes.ts";
 
 /** A path, as far as it matters here. */
@@ -145,6 +145,4 @@ export function whyNot(loser: Candidate, all: readonly Candidate[], chosen: read
   return undefined;
 }
 
-function dotted(routerId: number): string {
-  return [24, 16, 8, 0].map((shift) => (routerId >>> shift) & 255).join(".");
-}
+const dotted = (routerId: number): string => formatAddress({ version: 4, value: BigInt(routerId >>> 0) });

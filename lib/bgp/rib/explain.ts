@@ -9,12 +9,12 @@ import type { Explained, PeerRoute, Prefix } from "./types.ts";
 export function explain(table: Table, prefix: Prefix): Explained[] {
   const id = table.find(prefix);
   if (id < 0) return [];
-  const { paths, attributes } = table;
-  const rows = table.pathsOf(id).filter((row) => (paths.flags[row]! & PATH.GONE) === 0);
-  const all = rows.filter((row) => table.eligible(row)).map((row) => table.candidate(row));
+  const { paths, attributes, loc } = table;
+  const rows = table.in.pathsOf(id).filter((row) => (paths.flags[row]! & PATH.GONE) === 0);
+  const all = rows.filter((row) => loc.eligible(row)).map((row) => loc.candidate(row));
   const chosen = all.slice();
   choose(chosen);
-  const told = chosen[0]?.local === false ? new Set(table.several(chosen)) : new Set<number>();
+  const told = chosen[0]?.local === false ? new Set(loc.several(chosen)) : new Set<number>();
   const explained = rows.map((row): Explained & { readonly order: number } => {
     const index = paths.peer[row]!;
     const source = LOCAL_SOURCES[index] ?? "bgp";

@@ -14,9 +14,9 @@ import { type Audience, BATCH_MOST, type Batch, Packer } from "./batch.ts";
 import { grownInt32, grownUint8, grownUint16 } from "./columns.ts";
 import { type From, outgoing, type To, withheld } from "./export.ts";
 import { type Feed, Snapshot, Transfer } from "./feed.ts";
-import { FIRST_PEER, LOCAL, LOCAL_SOURCES } from "./peers.ts";
+import { FIRST_PEER, LOCAL } from "./peers.ts";
 import type { Table } from "./table.ts";
-import type { Policy, RibPeer, Source } from "./types.ts";
+import type { Policy, RibPeer } from "./types.ts";
 
 /** Prefixes that are looked at for a new group in one step. */
 const FILL_STEP = 4096;
@@ -108,7 +108,8 @@ export class Group {
     const { prefixes } = this.#table;
     const until = Math.min(this.#filled + FILL_STEP, prefixes.limit);
     // What waits to be decided comes by itself.
-    for (let id = this.#filled; id < until; id++) if (this.#table.stands(id)) this.changed(id, this.#table.bestOf(id));
+    for (let id = this.#filled; id < until; id++)
+      if (this.#table.stands(id)) this.changed(id, this.#table.loc.bestOf(id));
     this.#filled = until;
     if (until === prefixes.limit) this.#filledAt = this.#table.queued;
   }
@@ -143,7 +144,7 @@ export class Group {
     if (place >= 0) {
       this.#log[place] = 0;
       this.#live--;
-    } else this.#table.hold(id);
+    } else this.#table.in.hold(id);
     this.#append(id);
   }
 
@@ -207,7 +208,7 @@ export class Group {
       const set = snapshot.out[id]! - 1;
       if (set < 0) continue;
       this.#table.attributes.refer(set);
-      this.#table.hold(id);
+      this.#table.in.hold(id);
     }
     this.#snapshot = snapshot;
     return snapshot;
@@ -218,7 +219,7 @@ export class Group {
     const { limit } = this.#table.prefixes;
     for (let id = 0; id < limit; id++) {
       if (this.#out[id] !== 0) this.#table.attributes.release(this.#out[id]! - 1);
-      if (this.#place[id] !== 0) this.#table.letGo(id);
+      if (this.#place[id] !== 0) this.#table.in.letGo(id);
     }
   }
 
@@ -427,7 +428,7 @@ export class Group {
       this.#live--;
       this.#place[id] = 0;
       this.#owed[id] = 0;
-      this.#table.letGo(id);
+      this.#table.in.letGo(id);
     }
     if (least === this.#end) this.#batches.clear();
   }
@@ -471,11 +472,6 @@ export class Group {
     this.#transfers.delete(transfer);
     this.#table.forget(transfer.snapshot);
   }
-}
-
-/** The policy's view of where a path came from. */
-export function sourceOf(peer: number): Source {
-  return LOCAL_SOURCES[peer] ?? "bgp";
 }
 
 function except(from: number): Audience {

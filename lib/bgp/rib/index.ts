@@ -1,9 +1,12 @@
 /**
  * The tables of a BGP speaker (RFC 4271 3.2), written for size: Adj-RIB-In, Loc-RIB with the decision process, Adj-RIB-Out.
  *
- *     update() → prefixes and attributes become numbers (prefixes.ts, attributes.ts) → loops and import policy (import.ts) → paths (paths.ts)
- *     prefix queued → decided (table.ts, decision.ts) → onBest, and each group of peers with equal export behaviour (group.ts)
- *     group: export rules and policy (export.ts) → log of changes → packed once (batch.ts) → each member at its own pace (feed.ts)
+ *     update() → prefixes and attributes become numbers (prefixes.ts, attributes.ts) → loops and import policy (import.ts) → Adj-RIB-In (adj-rib-in.ts,
+ *     paths.ts), and routes of the node itself (local.ts) → prefix queued
+ *     prefix queued → decided: Loc-RIB (loc-rib.ts, decision.ts) → onBest (best-changes.ts), and each group of peers with equal export behaviour
+ *     group (group.ts): export rules and policy (export.ts) → log of changes → packed once (batch.ts) → each member at its own pace (feed.ts)
+ *
+ * table.ts puts one family's together, upkeep.ts goes over all that a peer told (a peer is gone, a policy is another), rib.ts says whose turn it is.
  *
  * What comes in is taken at once, a message at a time; everything else is done in slices between which others get their turn. There is no object for a
  * prefix or a path but at the edges: in `onBest`, `explain`, `routesOf`, `entries`.
@@ -19,5 +22,7 @@
  * here it stays until the caller's `dropStale`, so that a second restart during the first cuts nothing. An eBGP next hop on a network shared with a third
  * router is not passed on (RFC 4271 5.1.3 2), `keep` does that.
  */
+export { DEFAULT_LOCAL_PREF } from "./attributes.ts";
+export { cidrOf, prefixOf } from "./cidr.ts";
 export { createRib } from "./rib.ts";
 export type * from "./types.ts";

@@ -121,6 +121,17 @@ export class PrefixTable {
     return this.family === 6 ? this.#w3[id]! : 0;
   }
 
+  /** Into an object that is used again; words are unsigned there. */
+  read(id: number, into: { family: Family; length: number; words: [number, number, number, number] }): void {
+    const { words } = into;
+    into.family = this.family;
+    into.length = this.length(id);
+    words[0] = this.w0(id) >>> 0;
+    words[1] = this.w1(id) >>> 0;
+    words[2] = this.w2(id) >>> 0;
+    words[3] = this.w3(id) >>> 0;
+  }
+
   /** As an object, for the edges; words are unsigned there. */
   prefix(id: number): Prefix {
     return {

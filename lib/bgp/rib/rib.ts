@@ -1,5 +1,6 @@
 /** Peers, and whose turn it is: the tables of both families, worked through in slices. */
 import type { Family, Update } from "../wire/index.ts";
+import { BestChanges } from "./best-changes.ts";
 import { explain, routesOf } from "./explain.ts";
 import { exportRules } from "./export.ts";
 import { Feed } from "./feed.ts";
@@ -25,8 +26,6 @@ import type {
 const FAMILIES: readonly Family[] = [4, 6];
 /** Equally good paths that the kernel is told of (BIRD's `merge paths` has 16; the kernel takes 256). */
 const MAX_PATHS = 64;
-/** Changes of the best that are told together. */
-const TOLD_TOGETHER = 1024;
 const SLICE_MS = 10;
 /** Steps of deciding after which messages are made in any case: about as many prefixes as go into a batch. */
 const FLUSHED_AFTER = 4;
@@ -50,7 +49,7 @@ export class Tables implements Rib {
   #restarting: boolean;
   /** Steps since the groups were flushed. */
   readonly #held: Record<Family, number> = { 4: 0, 6: 0 };
-  #changes: Best[] = [];
+  readonly #changes: BestChanges;
   #scheduled = false;
   #closed = false;
   #waiting: (() => void)[] = [];
@@ -59,19 +58,17 @@ export class Tables implements Rib {
     this.#options = options;
     this.#sliceMs = options.sliceMs ?? SLICE_MS;
     this.#restarting = options.restarting !== undefined && options.restarting !== false;
+    this.#changes = new BestChanges(options.onBest);
     const table = (family: Family) =>
       new Table({
         family,
         maxPaths: options.maxPaths ?? MAX_PATHS,
         peers: this.#peers,
         onSwept: (peer) => this.#forget(peer),
-        onBest: (best) => {
-          this.#changes.push(best);
-          if (this.#changes.length === TOLD_TOGETHER) this.#tell();
-        },
+        changes: this.#changes,
       });
     this.#tables = { 4: table(4), 6: table(6) };
-    for (const family of FAMILIES) this.#tables[family].restarting = options.restarting === true;
+    for (const family of FAMILIES) this.#tables[family].loc.restarting = options.restarting === true;
   }
 
   addPeer(session: RibPeer): PeerId {
@@ -93,7 +90,7 @@ export class Tables implements Rib {
     for (const family of FAMILIES) {
       if (!session.negotiated.families.includes(family)) {
         // A family that is spoken no more has nothing to wait for.
-        this.#tables[family].drop(peer, undefined);
+        this.#tables[family].upkeep.drop(peer, undefined);
         continue;
       }
       this.#setImporter(peer, family, session.importPolicy, another);
@@ -118,7 +115,7 @@ export class Tables implements Rib {
 
   refreshBegins(id: PeerId, family: Family): void {
     const peer = this.#up(id);
-    if (peer) this.#tables[family].mark(peer, PATH.REFRESH_STALE);
+    if (peer) this.#tables[family].upkeep.mark(peer, PATH.REFRESH_STALE);
   }
 
   refreshEnds(id: PeerId, family: Family): void {
@@ -129,7 +126,7 @@ export class Tables implements Rib {
   #sweep(id: PeerId, family: Family, flags: number): void {
     const peer = this.#up(id);
     if (!peer) return;
-    this.#tables[family].drop(peer, flags);
+    this.#tables[family].upkeep.drop(peer, flags);
     this.#schedule();
   }
 
@@ -151,8 +148,8 @@ export class Tables implements Rib {
         feed.group.leave(feed);
         this.#dropGroup(feed.group, family);
       }
-      if (keep.includes(family)) this.#tables[family].mark(peer, PATH.RESTART_STALE);
-      else this.#tables[family].drop(peer, undefined);
+      if (keep.includes(family)) this.#tables[family].upkeep.mark(peer, PATH.RESTART_STALE);
+      else this.#tables[family].upkeep.drop(peer, undefined);
     }
     this.#forget(peer);
     this.#schedule();
@@ -161,7 +158,7 @@ export class Tables implements Rib {
   dropStale(name: string): void {
     const peer = this.#byName.get(name);
     if (!peer) return;
-    for (const family of FAMILIES) this.#tables[family].drop(peer, PATH.RESTART_STALE);
+    for (const family of FAMILIES) this.#tables[family].upkeep.drop(peer, PATH.RESTART_STALE);
     this.#forget(peer);
     this.#schedule();
   }
@@ -179,7 +176,7 @@ export class Tables implements Rib {
   }
 
   setLocal(prefix: Prefix, source: LocalRoute["source"], route: LocalRoute | undefined): void {
-    this.#tables[prefix.family].setLocal(prefix, source, route);
+    this.#tables[prefix.family].local.set(prefix, source, route);
     this.#schedule();
   }
 
@@ -222,9 +219,9 @@ export class Tables implements Rib {
   choose(): void {
     for (const family of FAMILIES) {
       const table = this.#tables[family];
-      if (!table.restarting) continue;
-      table.restarting = false;
-      table.decideAll();
+      if (!table.loc.restarting) continue;
+      table.loc.restarting = false;
+      table.in.queueAll();
     }
     this.#schedule();
   }
@@ -261,7 +258,7 @@ export class Tables implements Rib {
 
   close(): void {
     this.#closed = true;
-    this.#changes = [];
+    this.#changes.clear();
     this.#idle();
   }
 
@@ -281,7 +278,7 @@ export class Tables implements Rib {
       worked = false;
       for (const family of FAMILIES) if (this.#step(family)) worked = true;
     } while (worked && performance.now() < until);
-    this.#tell();
+    this.#changes.flush();
     if (worked) setImmediate(this.#slice);
     else this.#idle();
   };
@@ -292,7 +289,7 @@ export class Tables implements Rib {
     // While there is more to decide, messages would go out before they are full.
     if (table.backlog && ++this.#held[family] < FLUSHED_AFTER) return true;
     this.#held[family] = 0;
-    const armed = (feed: Feed) => !this.#restarting && !table.sweeping && table.decided >= feed.armAt;
+    const armed = (feed: Feed) => !this.#restarting && !table.upkeep.sweeping && table.decided >= feed.armAt;
     for (const group of table.groups) {
       if (!group) continue;
       if (group.flush(armed)) worked = true;
@@ -306,13 +303,6 @@ export class Tables implements Rib {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const resolve of waiting) resolve();
-  }
-
-  #tell(): void {
-    if (this.#changes.length === 0) return;
-    const changes = this.#changes;
-    this.#changes = [];
-    this.#options.onBest(changes);
   }
 
   // Who shares what.
@@ -388,7 +378,7 @@ export class Tables implements Rib {
       peer.importers[family] = importer;
       this.#releaseImporter(before, family);
     } else if (!another) return;
-    this.#tables[family].reimport(peer, another);
+    this.#tables[family].upkeep.reimport(peer, another);
   }
 
   #releaseImporter(importer: Importer | undefined, family: Family): void {
@@ -421,7 +411,16 @@ export class Tables implements Rib {
 }
 
 function* entries(table: Table): Iterable<Best> {
-  for (let id = 0; id < table.prefixes.limit; id++) if (table.stands(id) && table.bestOf(id) >= 0) yield table.best(id);
+  for (let id = 0; id < table.prefixes.limit; id++) {
+    if (!table.prefixes.has(id)) continue;
+    if (table.stands(id)) {
+      if (table.loc.bestOf(id) >= 0) yield table.loc.best(id);
+      continue;
+    }
+    // What was told of it stands until it is decided again, which may come to the same and is then not told.
+    const best = table.loc.best(id);
+    if (best.paths.length > 0) yield best;
+  }
 }
 
 /** The tables of a speaker, empty. */

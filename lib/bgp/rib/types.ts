@@ -83,7 +83,7 @@ export interface Best {
   }[];
 }
 
-/** Told in batches of what changed; a prefix that has no route from a peer any more has no paths. */
+/** Told in batches of what changed; a prefix that has no route from a peer any more has no paths. The objects are used again: copy what is to be kept. */
 export type BestListener = (changes: readonly Best[]) => void;
 
 export interface RibOptions {

@@ -74,8 +74,9 @@ export interface Transport {
 }
 
 export interface Drops {
-  /** With a wrong signature, without one where one is due, or with one where none is. */
+  /** With a wrong signature, without one where one is due, or with one where none is; and of those the last. */
   readonly md5: number;
+  readonly unexpectedMd5: number;
   readonly ttl: number;
 }
 

@@ -9,7 +9,7 @@
  *   clock, chance ── session.ts ──> timers ─────────────────────────────────────┘          │
  *   handler <── session.ts carries the actions out ────────────────────────────────────────┘
  *
- * The machine (machine.ts, open.ts, words.ts) is pure: no sockets, no time. An Established session's UPDATEs do not pass through it. All sessions of
+ * The machine (machine.ts, open.ts, retry.ts, words.ts) is pure: no sockets, no time. An Established session's UPDATEs do not pass through it. All sessions of
  * the process take turns in working off what came (turns.ts): a slice of two milliseconds each, eight before the event loop goes round.
  * What is sent goes into one buffer a connection (outbox.ts), which takes 256 KiB before `send` answers false; reading stops 128 KiB ahead
  * of what was worked off, and then the other's kernel has to wait.
@@ -21,8 +21,8 @@
  * routes are kept), 5082 (TTL security), 5492, 6286 (router ids), 6608 (state machine errors), 8654, 9003 (words), 9687 (send hold timer).
  *
  * Known gaps: DelayOpen (RFC 4271 8.1.1) and the old dance of retrying without capabilities are not there. TCP-AO is not. The
- * kernel has one TCP-MD5 key an address, so two link-local peers of the same address on two interfaces share it. Passive sessions that
- * nobody reaches have no error to tell: what the kernel dropped cannot be told apart by peer.
+ * kernel has one TCP-MD5 key an address, so two link-local peers of the same address on two interfaces share it. What the kernel drops is
+ * counted for the whole namespace: whose wrong key it was is not known, and passive sessions suspect what may be another's.
  */
 export type * from "./environment.ts";
 export { type ListenerOptions, openListener } from "./listener.ts";

@@ -17,6 +17,7 @@
  *   restart, the new one is closed (RFC 4271 6.8), as it comes of both sides having connected at once. The old one is sent a
  *   KEEPALIVE: had the other indeed lost it, its kernel answers with RST.
  * - RFC 4271 6.8 compares router ids when an OPEN comes; with an Established connection the new one goes.
+ * - When to try again is in retry.ts: intervals begin anew with each session.
  */
 import {
   type Capabilities,
@@ -29,6 +30,7 @@ import {
   type Open,
 } from "../wire/index.ts";
 import { judgeOpen, keptInitiator, type OwnOpen, type Settled, settle } from "./open.ts";
+import { STABLE_AFTER, type Tries, untilConnect, untilStarted } from "./retry.ts";
 import type { SessionOptions, SessionTimes, State } from "./types.ts";
 import {
   blockedProblem,
@@ -52,13 +54,10 @@ export interface ConnectionState {
   readonly settled?: Settled;
 }
 
-export interface Machine {
+export interface Machine extends Tries {
   readonly phase: "Idle" | "Started" | "Closed";
   readonly connections: readonly ConnectionState[];
   readonly nextId: number;
-  /** Connections in a row that came to nothing, and errors of the protocol: what waiting grows with. */
-  readonly failures: number;
-  readonly errors: number;
   /** The session has been up for a while. */
   readonly stable: boolean;
 }
@@ -108,9 +107,6 @@ export type Action =
   | { readonly type: "problem"; readonly problem: Problem }
   | { readonly type: "down"; readonly problem: Problem; readonly keep: readonly Family[]; readonly time: number };
 
-/** How long a session is young: see above, and until when its earlier failures count. */
-export const STABLE_AFTER = 10_000;
-
 const NOTHING = new Uint8Array(0);
 
 export const INITIAL: Machine = {
@@ -118,6 +114,7 @@ export const INITIAL: Machine = {
   connections: [],
   nextId: 1,
   failures: 0,
+  oscillations: 0,
   errors: 0,
   stable: false,
 };
@@ -246,7 +243,7 @@ class Run {
 
   #timer(timer: PeerTimer): void {
     if (timer === "stable") {
-      if (this.#established()) this.#set({ stable: true, failures: 0, errors: 0 });
+      if (this.#established()) this.#set({ stable: true, oscillations: 0, errors: 0 });
       return;
     }
     if (timer === "idle") {
@@ -330,7 +327,7 @@ class Run {
       if (other.id !== id) this.#drop(other, notificationOf(ERROR.CEASE, CEASE.COLLISION));
     }
     this.#patch(id, { step: "Established" });
-    this.#set({ stable: false });
+    this.#set({ stable: false, failures: 0 });
     this.#do({ type: "disarm", timer: "connect" });
     this.#arm("stable", STABLE_AFTER, false);
     if (settled.holdTime === 0) this.#do({ type: "watch", id, silence: 0, keepalive: 0 });
@@ -399,7 +396,7 @@ class Run {
     }
     this.#do({ type: "disarm", timer: "idle" });
     this.#set({ phase: "Started", failures: 0, errors: 0 });
-    if (!this.#rules.passive) this.#arm("connect", this.#rules.times.connectDelay);
+    if (!this.#rules.passive) this.#arm("connect", untilConnect(this.#rules.times, this.machine, true));
   }
 
   /** The NOTIFICATION as a hard reset, where the other would keep routes otherwise (RFC 8538 3). */
@@ -431,18 +428,17 @@ class Run {
   /** What comes after the end of a connection. Where others are on their way they go on, and whatever is wrong they will meet, too. */
   #goOn(next: Next, ended: ConnectionState | undefined): void {
     const { times, passive } = this.#rules;
-    const { connections, failures, errors } = this.machine;
-    if (connections.length > 0) return;
+    const { machine } = this;
+    if (machine.connections.length > 0) return;
     if (next === "idle") {
-      this.#set({ phase: "Idle", errors: errors + 1 });
+      this.#set({ phase: "Idle", errors: machine.errors + 1 });
       this.#do({ type: "disarm", timer: "connect" });
-      this.#arm("idle", grown(times.errorWait, errors, times.errorWaitMost));
+      this.#arm("idle", untilStarted(times, machine));
       return;
     }
-    const soon = next === "again" && ended !== undefined && isUp(ended.step) && failures === 0;
-    this.#set({ failures: failures + 1 });
-    if (passive) return;
-    this.#arm("connect", soon ? times.connectDelay : grown(times.connectRetry, failures, times.connectRetryMost));
+    const after = untilConnect(times, machine, next === "again" && ended !== undefined && isUp(ended.step));
+    this.#set({ failures: machine.failures + 1 });
+    if (!passive) this.#arm("connect", after);
   }
 
   #established(): ConnectionState | undefined {
@@ -450,7 +446,8 @@ class Run {
   }
 
   #down(problem: Problem, keep: readonly Family[], time: number): void {
-    this.#set({ stable: false });
+    const { stable, oscillations } = this.machine;
+    this.#set({ stable: false, oscillations: stable ? 0 : oscillations + 1 });
     this.#do({ type: "disarm", timer: "stable" });
     this.#do({ type: "down", problem, keep, time: keep.length > 0 ? time : 0 });
   }
@@ -489,9 +486,4 @@ function isUp(at: Step): boolean {
 
 function notificationOf(code: number, subcode: number): Notification {
   return { code, subcode, data: NOTHING };
-}
-
-/** Doubled with every time before, up to the most. */
-function grown(base: number, before: number, most: number): number {
-  return Math.max(base, Math.min(most, base * 2 ** Math.min(before, 20)));
 }

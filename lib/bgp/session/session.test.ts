@@ -521,10 +521,56 @@ describe("attempts to connect", () => {
     return { times, error: session.status.lastError };
   };
 
+  /** Seconds from the end of a session by its peer, of which many went before, until the next attempt. */
+  async function afterSessions(count: number, upFor: number): Promise<number[]> {
+    const { session, seen } = open(A, B, { times: { connectDelay: 100, connectRetry: 1_000 } });
+    const waits: number[] = [];
+    let ended = clock.now();
+    network.answer(B, (far) => {
+      if (ended > 0) waits.push((clock.now() - ended) / 1000);
+      ended = 0;
+      const hand = new Hand(far);
+      hand.say(openOf(B), encodeKeepalive());
+    });
+    for (let i = 0; i < count; i++) {
+      while (session.status.state !== "Established") await clock.advance(50);
+      await clock.advance(upFor);
+      ended = clock.now();
+      network.reset(A, B);
+      await settle();
+    }
+    expect(seen.log.filter((one) => one.startsWith("down")).length).toBe(count);
+    return waits.slice(1);
+  }
+
+  it("after a session that was up for a while come at once, however often that was before", async () => {
+    expect(Math.max(...(await afterSessions(9, 11_000)))).toBeLessThan(0.2);
+  });
+
+  it("after sessions in a row that end young are soon, and then grow apart for some seconds", async () => {
+    const waits = await afterSessions(10, 1_000);
+    expect(waits.map((wait) => Math.round(wait * 10) / 10)).toEqual([0.1, 0.9, 0.9, 0.9, 0.9, 1.8, 3.5, 7, 7]);
+  });
+
+  it("begin anew with each session: failures of before do not count", async () => {
+    const { session, seen } = open(A, B, { times: { connectDelay: 100, connectRetry: 1_000 } });
+    network.answer(B, "ECONNREFUSED");
+    await clock.advance(120_000);
+    network.answer(B, undefined);
+    const b = open(B, A, { passive: true });
+    while (session.status.state !== "Established") await clock.advance(1_000);
+    await clock.advance(1_000);
+    void b.session.close({ graceful: false });
+    await clock.advance(3_000);
+    const tried = seen.states.length;
+    await clock.advance(2_000);
+    expect(seen.states.length).toBeGreaterThan(tried);
+  });
+
   it("grow apart up to a limit, spread by a quarter, and the cause is told", async () => {
     const { times, error } = await attempts("ECONNREFUSED", 120);
     const gaps = times.map((time, i) => time - (times[i - 1] ?? 0));
-    expect(gaps).toEqual([1.75, 4.375, 8.75, 17.5, 26.25, 26.25, 26.25]);
+    expect(gaps).toEqual([1.75, 4.375, 4.375, 4.375, 4.375, 4.375, 8.75, 17.5, 26.25, 26.25]);
     expect(error).toMatchObject({
       code: "REFUSED",
       message: "refused: nothing listens on 10.0.0.2 port 179, or a firewall rejects connections from 10.0.0.1",
@@ -542,6 +588,41 @@ describe("attempts to connect", () => {
     open(B, "10.0.0.3", { password: "another", passive: true });
     await clock.advance(15_000);
     expect(b.session.status.lastError).toMatchObject({ code: "MD5_SUSPECTED" });
+  });
+
+  it("say after four seconds that nobody answers, while they go on; once", async () => {
+    network.answer(B, "silent");
+    const { session, seen } = open(A, B, { password: "one" });
+    await clock.advance(1_750 + 3_900);
+    expect(session.status.lastError).toBeUndefined();
+    await clock.advance(200);
+    expect(session.status).toMatchObject({ state: "Connect", lastError: { code: "MD5_SUSPECTED" } });
+    expect(session.status.lastError?.message).toContain("no answer from 10.0.0.2 port 179 for 4 s; a password is set");
+    let told = 0;
+    seen.stateChanged = (_state, error) => void (error && told++);
+    await clock.advance(5_900 + 4_375 + 9_000);
+    expect(told).toBe(1);
+  });
+
+  it("do not hide what ended the session before, which is kept with its time until the next has ended", async () => {
+    const { session, hand } = await upByHand({ passive: false });
+    await clock.advance(20_000);
+    expect(session.status.endedBy).toBeUndefined();
+    const at = clock.now();
+    session.reset({ code: "BFD_DOWN", message: "BFD: 3 packets missed" });
+    await settle();
+    hand.connection.close();
+    network.answer(B, "ECONNREFUSED");
+    await clock.advance(60_000);
+    const endedBy = { code: "BFD_DOWN", message: "BFD: 3 packets missed", at };
+    expect(session.status).toMatchObject({ lastError: { code: "REFUSED" }, endedBy });
+    const back = new Hand(network.connect(B, A));
+    back.say(openOf(B), encodeKeepalive());
+    await settle();
+    expect(session.status).toMatchObject({ state: "Established", endedBy });
+    back.connection.close();
+    await settle();
+    expect(session.status.endedBy?.code).toBe("CONNECTION_LOST");
   });
 
   it("end with a session, whose last error stays to be seen", async () => {

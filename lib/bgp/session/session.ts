@@ -12,6 +12,7 @@ import {
   type Message,
   type Notification,
 } from "../wire/index.ts";
+import { attempt, watchForSegments } from "./attempt.ts";
 import type { Clock, Connection, Environment, Listener, Timer, Transport } from "./environment.ts";
 import { Link, type LinkContext, type LinkEvents } from "./link.ts";
 import {
@@ -28,7 +29,7 @@ import {
 import { openTransport } from "./transport.ts";
 import { sharedTurns } from "./turns.ts";
 import type { Session, SessionError, SessionHandler, SessionOptions, SessionStatus, SessionTimes } from "./types.ts";
-import { connectProblem, type Problem } from "./words.ts";
+import type { Problem } from "./words.ts";
 
 /** connectDelay, connectRetry and errorWait are what upstream's BIRD configuration asks for. */
 export const DEFAULT_TIMES: SessionTimes = {
@@ -57,17 +58,13 @@ export function openSession(options: SessionOptions, handler: SessionHandler, en
   return new RunningSession(options, handler, environment);
 }
 
-interface Attempt {
-  readonly cancel: () => void;
-}
-
 class RunningSession implements Session, LinkEvents {
   readonly #options: SessionOptions;
   readonly #rules: Rules;
   readonly #handler: SessionHandler;
   readonly #clock: Clock;
   readonly #random: () => number;
-  readonly #transport: Transport;
+  readonly #outside: { readonly clock: Clock; readonly transport: Transport };
   readonly #context: LinkContext;
 
   #machine: Machine = INITIAL;
@@ -75,7 +72,7 @@ class RunningSession implements Session, LinkEvents {
   #stepping = false;
   /** Connections by the machine's number; those of step Connect are attempts. */
   readonly #links = new Map<number, Link>();
-  readonly #attempts = new Map<number, Attempt>();
+  readonly #attempts = new Map<number, Timer>();
   readonly #lingering = new Set<Link>();
   readonly #timers = new Map<PeerTimer, Timer>();
   #registration: { close(): void } | undefined;
@@ -85,11 +82,14 @@ class RunningSession implements Session, LinkEvents {
 
   #status: Pick<SessionStatus, "state" | "since">;
   #lastError: SessionError | undefined;
+  #endedBy: SessionError | undefined;
   #stepError: SessionError | undefined;
   #sent = 0;
   #received = 0;
   #flaps = 0;
   #suspended = false;
+  /** While nobody connects to a passive session. */
+  #unheard: Timer | undefined;
   #closing: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
 
   constructor(options: SessionOptions, handler: SessionHandler, environment: Environment) {
@@ -98,7 +98,7 @@ class RunningSession implements Session, LinkEvents {
     this.#handler = handler;
     this.#clock = environment.clock ?? REAL_CLOCK;
     this.#random = environment.random ?? Math.random;
-    this.#transport = environment.transport ?? openTransport();
+    this.#outside = { clock: this.#clock, transport: environment.transport ?? openTransport() };
     this.#context = { clock: this.#clock, random: this.#random, turns: sharedTurns, events: this };
     this.#status = { state: "Idle", since: this.#clock.now() };
     if (environment.listener) this.#register(environment.listener);
@@ -111,6 +111,7 @@ class RunningSession implements Session, LinkEvents {
     return {
       ...this.#status,
       ...(this.#lastError && { lastError: this.#lastError }),
+      ...(this.#endedBy && { endedBy: this.#endedBy }),
       ...(best?.open && { peer: best.open }),
       ...(best?.settled && { negotiated: best.settled.negotiated, holdTime: best.settled.holdTime }),
       ...(link && { localAddress: link.connection.local }),
@@ -189,6 +190,7 @@ class RunningSession implements Session, LinkEvents {
     const error: SessionError | undefined = this.#stepError;
     if (changed || error) this.#tell(() => this.#handler.stateChanged(state, error), false);
     if (machine.phase === "Closed") this.#finish();
+    else this.#watchWhileUnheard();
   }
 
   #do(action: Action): void {
@@ -240,6 +242,7 @@ class RunningSession implements Session, LinkEvents {
       case "down": {
         const error = this.#note(action.problem);
         this.#up = undefined;
+        this.#endedBy = error;
         this.#flaps++;
         this.#tell(() => this.#handler.down(error, action.keep, action.time), false);
         return;
@@ -252,6 +255,27 @@ class RunningSession implements Session, LinkEvents {
     this.#lastError = error;
     this.#stepError = error;
     return error;
+  }
+
+  /** What is seen of an attempt before it is over; once, where it is the same as before. */
+  #hint(problem: Problem): void {
+    if (this.#lastError?.code === problem.code) {
+      if (problem.code === "MD5_SUSPECTED") this.#lastError = { ...problem, at: this.#clock.now() };
+      return;
+    }
+    const error = this.#note(problem);
+    this.#tell(() => this.#handler.stateChanged(this.#status.state, error), false);
+  }
+
+  #watchWhileUnheard(): void {
+    const unheard = this.#options.passive && this.#status.state === "Active";
+    if (unheard) this.#unheard ??= watchForSegments(this.#options, this.#outside, (problem) => this.#hint(problem));
+    else this.#hearAgain();
+  }
+
+  #hearAgain(): void {
+    this.#unheard?.cancel();
+    this.#unheard = undefined;
   }
 
   /** What the handler throws is its own mistake. The session says so, and begins anew; not where it was only told of the end, which would never end. */
@@ -296,48 +320,19 @@ class RunningSession implements Session, LinkEvents {
   }
 
   #connect(id: number): void {
-    const { address, port, sourceAddress, password, ttlSecurity } = this.#options;
-    const on = this.#options.interface;
-    const begun = this.#clock.now();
-    const before = this.#transport.drops?.();
-    const fail = (errno: string, call: string) => {
-      if (!this.#attempts.delete(id)) return;
-      timeout.cancel();
-      const waited = this.#clock.now() - begun;
-      const after = errno === "ETIMEDOUT" ? this.#transport.drops?.() : undefined;
-      const drops = before && after && { md5: after.md5 - before.md5, ttl: after.ttl - before.ttl };
-      this.#post({ type: "connectFailed", id, problem: connectProblem(this.#rules, { errno, call }, waited, drops) });
-    };
-    const timeout = this.#clock.after(this.#rules.times.connectTimeout, () => {
-      pending.cancel();
-      fail("ETIMEDOUT", "connect");
-    });
-    const pending = this.#transport.connect(
-      {
-        address,
-        port,
-        ...(on !== undefined && { interface: on }),
-        ...(sourceAddress && { sourceAddress }),
-        ...(password !== undefined && { password }),
-        ...(ttlSecurity !== undefined && { ttlSecurity }),
-      },
-      (connection) => {
-        if (!this.#attempts.delete(id)) {
-          connection.close();
-          return;
-        }
-        timeout.cancel();
+    const pending = attempt(this.#options, this.#outside, this.#rules.times.connectTimeout, {
+      connected: (connection) => {
+        this.#attempts.delete(id);
         this.#links.set(id, new Link(id, connection, this.#context));
         this.#post({ type: "connected", id });
       },
-      ({ errno, call }) => fail(errno, call),
-    );
-    this.#attempts.set(id, {
-      cancel: () => {
-        timeout.cancel();
-        pending.cancel();
+      failed: (problem) => {
+        this.#attempts.delete(id);
+        this.#post({ type: "connectFailed", id, problem });
       },
+      hint: (problem) => this.#hint(problem),
     });
+    this.#attempts.set(id, pending);
   }
 
   #reject(notification: Notification | undefined): void {
@@ -395,6 +390,7 @@ class RunningSession implements Session, LinkEvents {
     this.#registration = undefined;
     for (const timer of this.#timers.values()) timer.cancel();
     this.#timers.clear();
+    this.#hearAgain();
     if (this.#lingering.size === 0) this.#closing?.resolve();
   }
 

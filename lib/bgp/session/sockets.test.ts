@@ -206,6 +206,31 @@ describeAsRoot("sessions over TCP", () => {
     );
   });
 
+  it("say of different passwords what the kernel drops, before an attempt is over; and who only waits does, too", async () => {
+    const patient = { ...TIMES, connectTimeout: 60_000 };
+    const near = open(one, "10.0.0.2", listen(one, 4), { password: "right", passive: true });
+    const far = open(two, "10.0.0.1", listen(two, 4), { password: "wrong", times: patient });
+    const message = (session: Session) => session.status.lastError?.message ?? "";
+    await until(
+      "the passive one says so",
+      () => message(near.session).includes("of it or of another peer: the passwords of both sides seem to differ"),
+      () => near.session.status,
+    );
+    await until(
+      "the other suspects it",
+      () => message(far.session).includes("a peer with another password, or without one, does not answer at all"),
+      () => far.session.status,
+    );
+    await near.session.close({ graceful: true });
+    const active = open(one, "10.0.0.2", listeners[0], { password: "right", times: patient });
+    await until(
+      "the kernel's counters are told",
+      () => message(active.session).includes("with another signature or none: the passwords of both sides seem"),
+      () => active.session.status,
+    );
+    expect(active.session.status.state).toBe("Connect");
+  });
+
   it("with a peer that has no TTL security stay down, and say so", async () => {
     const near = open(one, "10.0.0.2", listen(one, 4), { ttlSecurity: 1, times: { ...TIMES, openWait: 500 } });
     // Answers with 255 hops, as it has to for all its peers, and then sends with the kernel's default.

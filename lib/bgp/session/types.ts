@@ -28,9 +28,9 @@ export interface SessionOptions {
 
 /** Milliseconds. */
 export interface SessionTimes {
-  /** Before the first attempt (connect delay). */
+  /** Before the first attempt (connect delay), and after a session that was lost. */
   readonly connectDelay: number;
-  /** Between attempts; doubled with every one that failed, up to `connectRetryMost`, and spread by up to a quarter. */
+  /** Between attempts, the first five; then doubled with every one in a row that failed, up to `connectRetryMost`. Spread by up to a quarter. */
   readonly connectRetry: number;
   readonly connectRetryMost: number;
   /** After an error of the protocol, growing in the same way (error wait time). */
@@ -72,6 +72,8 @@ export interface SessionStatus {
   /** Milliseconds since 1970 at which the state was entered. */
   readonly since: number;
   readonly lastError?: SessionError;
+  /** What ended the last session that was Established, whatever has happened since. */
+  readonly endedBy?: SessionError;
   /** What the other said in its OPEN, while there is one. */
   readonly peer?: Open;
   readonly negotiated?: Negotiated;

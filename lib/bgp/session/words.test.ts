@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseAddress } from "../../ip/index.ts";
 import { CEASE, ERROR, type Notification, OPEN_ERROR } from "../wire/index.ts";
+import type { Drops } from "./environment.ts";
 import {
   blockedProblem,
   connectProblem,
@@ -13,6 +14,7 @@ import {
   replacedProblem,
   silentProblem,
   unacceptableProblem,
+  unheardProblem,
 } from "./words.ts";
 
 /** docs/bgp.md explains every error that a session may have: what a user reads is found there, and nothing is there that no user can read. */
@@ -45,7 +47,7 @@ const { sourceAddress: _, ...unbound } = options;
 
 const connecting = (errno: string, call: "bind" | "connect" = "connect", of: typeof options = options): Problem =>
   connectProblem(of, { errno, call }, 10_000, undefined);
-const silent = (of: Parameters<typeof connectProblem>[0], drops?: { md5: number; ttl: number }): Problem =>
+const silent = (of: Parameters<typeof connectProblem>[0], drops?: Drops): Problem =>
   connectProblem(of, { errno: "ETIMEDOUT", call: "connect" }, 10_000, drops);
 const told = (code: number, subcode: number, text?: string): Notification => ({
   code,
@@ -65,10 +67,12 @@ const problems: readonly Problem[] = [
   connectProblem(linkLocal, { errno: "ENODEV", call: "connect" }, 10_000, undefined),
   silent(options),
   silent(secured),
-  silent(secured, { md5: 0, ttl: 3 }),
+  silent(secured, { md5: 0, unexpectedMd5: 0, ttl: 3 }),
   silent(locked),
-  silent(locked, { md5: 1, ttl: 0 }),
-  silent(options, { md5: 3, ttl: 0 }),
+  silent(locked, { md5: 1, unexpectedMd5: 0, ttl: 0 }),
+  silent(options, { md5: 3, unexpectedMd5: 3, ttl: 0 }),
+  unheardProblem(locked, 3),
+  unheardProblem(options, 1),
   ...(["OpenSent", "OpenConfirm", "Established"] as const).flatMap((step) => [
     lostProblem(options, step),
     lostProblem(options, step, "ECONNRESET"),
@@ -89,6 +93,15 @@ const problems: readonly Problem[] = [
   { code: "SHUTDOWN", message: "shut down here" },
   { code: "BFD_DOWN", message: "BFD says that 10.0.0.2 is gone: Control Detection Time Expired" },
 ];
+
+test("a session suspects TCP-MD5 of what a password of its own would explain, not of other peers' keys", () => {
+  const wrongKey: Drops = { md5: 2, unexpectedMd5: 0, ttl: 0 };
+  const unexpectedKey: Drops = { md5: 2, unexpectedMd5: 2, ttl: 0 };
+  expect(silent(locked, wrongKey).message).toContain("dropped 2 segments with another signature or none");
+  expect(silent(locked, unexpectedKey).message).not.toContain("dropped");
+  expect(silent(options, unexpectedKey)).toMatchObject({ code: "MD5_SUSPECTED" });
+  expect(silent(options, wrongKey)).toMatchObject({ code: "TIMED_OUT" });
+});
 
 test("docs/bgp.md explains every error", () => {
   const patterns = rows.map(patternOf);

@@ -66,11 +66,29 @@ export function connectProblem(
   }
 }
 
+/** Of what the kernel dropped, the segments that a session with or without a password would explain: its own keys are asked of no other. */
+export function foreignSegments({ password }: Pick<Options, "password">, drops: Drops | undefined): number {
+  if (!drops) return 0;
+  return password === undefined ? drops.unexpectedMd5 : drops.md5 - drops.unexpectedMd5;
+}
+
+/** Of a session that only waits, while the kernel drops segments: whose they were is not known. */
+export function unheardProblem(options: Options, segments: number): Problem {
+  const dropped = `nobody has connected from ${peerText(options)}, but this node dropped ${count(segments, "segment")}`;
+  return {
+    code: "MD5_SUSPECTED",
+    message: options.password
+      ? `${dropped} with another signature or none, of it or of another peer: the passwords of both sides seem to differ`
+      : `${dropped} whose signature was unexpected, of it or of another peer: the other side seems to have a password for this node`,
+  };
+}
+
 /** Silence has many causes, and TCP-MD5 is one that leaves traces: who has the wrong key gets no answer, and the kernel counts what it drops. */
 function timeoutProblem(options: Options, waited: number, drops: Drops | undefined): Problem {
   const to = options.sourceAddress ? ` to ${formatAddress(options.sourceAddress)}` : "";
   const silence = `no answer from ${PLACE_PORT(options)}${to} for ${seconds(waited)} s`;
-  const { md5 = 0, ttl = 0 } = drops ?? {};
+  const md5 = foreignSegments(options, drops);
+  const ttl = drops?.ttl ?? 0;
   if (md5 > 0) {
     const dropped = `meanwhile this node dropped ${count(md5, "segment")}`;
     return {

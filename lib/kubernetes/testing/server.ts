@@ -244,7 +244,7 @@ class RealApiServer implements ApiServer {
       "--service-cluster-ip-range=10.96.0.0/16",
       "--authorization-mode=RBAC",
       // A pod would need the account "default" of its namespace, which a controller makes.
-      "--disable-admission-plugins=ServiceAccount",
+      ...(this.#options.serviceAccounts ? [] : ["--disable-admission-plugins=ServiceAccount"]),
       "--feature-gates=MutatingAdmissionPolicy=true",
       "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
       "--allow-privileged=true",

@@ -16,6 +16,8 @@ export interface ApiServerOptions {
   readonly names?: readonly string[];
   /** Record every request, for {@link ApiServer.audit}. Default: false. */
   readonly audit?: boolean;
+  /** Fill in a pod's service account and its token, as a cluster with a controller manager does, which makes the accounts. Default: false. */
+  readonly serviceAccounts?: boolean;
   /** Further options of kube-apiserver, after the harness's own, which they override. */
   readonly arguments?: readonly string[];
 }

@@ -28,4 +28,4 @@ export {
   tableSettings,
 } from "./resolve.ts";
 export { chooseConfigurations, type RawConfig, SOURCE_NAMES, type Source } from "./sources.ts";
-export { type PortRange, type ProtoPort, parseDuration, type TableRange } from "./types.ts";
+export type { PortRange, ProtoPort, TableRange } from "./types.ts";

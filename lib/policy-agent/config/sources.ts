@@ -1,8 +1,9 @@
 import type { ClusterInformation } from "../../api/clusterinformation.ts";
 import { type FelixConfiguration, selectsNode } from "../../api/felixconfiguration.ts";
 import type { Node } from "../../api/node.ts";
+import { parseDuration } from "../../wait/duration.ts";
 import { BY_FIELD, parameterOf } from "./parameters.ts";
-import { millis, parseDuration, seconds } from "./types.ts";
+import { millis, seconds } from "./types.ts";
 
 /** Where a value comes from, from what goes before all others to what comes last. */
 export const SOURCES = ["override", "environment", "file", "perNode", "selected", "global"] as const;

@@ -1,4 +1,5 @@
 import { formatAddress, formatCidr, hostCidr, tryParseAddress, tryParseCidr } from "../../ip/index.ts";
+import { parseDuration } from "../../wait/duration.ts";
 
 /**
  * The types that parameters have: how their texts are read (felix/config/param_types.go), and what `none` stands for. Durations are
@@ -111,30 +112,6 @@ export const markMask: Type<number> = of(
     return value.toString(2).replaceAll("0", "").length >= MIN_MARK_BITS ? value : undefined;
   },
 );
-
-const UNITS: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  μs: 1e-3,
-  ms: 1,
-  s: 1e3,
-  m: 60e3,
-  h: 3600e3,
-};
-
-/** A duration as Go writes it, in milliseconds: 1m30s, 1.5h, 0. Undefined when it is none. */
-export function parseDuration(text: string): number | undefined {
-  if (/^[+-]?0$/.test(text)) return 0;
-  const found = /^([+-]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$/.exec(text);
-  if (!found) return undefined;
-  let sum = 0;
-  for (const [, number, unit] of found[2]!.matchAll(/([\d.]+)(ns|us|µs|μs|ms|s|m|h)/g))
-    sum += Number(number) * UNITS[unit!]!;
-  // What a duration of nanoseconds can tell apart.
-  const value = Math.round(sum * 1e6) / 1e6;
-  return found[1] === "-" && value !== 0 ? -value : value;
-}
 
 const duration = (unit: "seconds" | "milliseconds", example: string): Type<number> =>
   of(`a number of ${unit} such as ${example}, or a duration such as 1m30s`, 0, (text) => {

@@ -1,11 +1,11 @@
 /** bird_aggr.cfg, bird6_aggr.cfg: static routes of this node, and what of them goes out. */
-import type { Family, NodeBgp } from "../../model/index.ts";
-import { aggregationBody, indent, ofFamily } from "../sections.ts";
+import { type Family, familyOf, type NodeBgp } from "../../model/index.ts";
+import { aggregationBody, indent } from "../sections.ts";
 import { ofResource, type Words } from "../words.ts";
 
 export function aggregationFile(model: NodeBgp, family: Family, words: Words): string[] {
   const routes = staticRoutes(model, family, words);
-  const { blocks } = ofFamily(model, family);
+  const { blocks } = familyOf(model, family);
   return [
     ofResource(`blocks and services of node ${model.node}`),
     "template static static_template {",
@@ -22,7 +22,7 @@ export function aggregationFile(model: NodeBgp, family: Family, words: Words): s
 
 /** Blackholes for blocks and services, and routes to peers behind a gateway. A block of one address would be the workload's own route. */
 export function staticRoutes(model: NodeBgp, family: Family, words: Words): string[] {
-  const bgp = ofFamily(model, family);
+  const bgp = familyOf(model, family);
   const host = family === 4 ? "/32" : "/128";
   const blackhole = (cidr: string, of: string) => `route ${words.cidr(cidr, family, of)} blackhole;`;
   const via = (kind: "global" | "node") =>

@@ -1,9 +1,8 @@
 /** bird_ipam.cfg, bird6_ipam.cfg: what goes to peers, and what into the kernel, by pools. */
-import type { Family, FamilyBgp, NodeBgp, Pool } from "../../model/index.ts";
+import { type Family, type FamilyBgp, familyOf, type NodeBgp, type Pool } from "../../model/index.ts";
 import {
   indent,
   metricBody,
-  ofFamily,
   poolExport,
   poolStatement,
   reflectedRanges,
@@ -15,7 +14,7 @@ import {
 import { byText, ofResource, type Words } from "../words.ts";
 
 export function ipamFile(model: NodeBgp, family: Family, words: Words): string[] {
-  const bgp = ofFamily(model, family);
+  const bgp = familyOf(model, family);
   return [
     "function reject_local_routes () {",
     ...indent(2, rejectLocalBody()),

@@ -1,12 +1,12 @@
 /** bird.cfg, bird6.cfg: protocols and sessions. */
-import type { Family, NodeBgp } from "../../model/index.ts";
+import { type Family, familyOf, type NodeBgp } from "../../model/index.ts";
 import { filterFunctions } from "../filters.ts";
-import { communitiesBody, directInterfaces, indent, ofFamily } from "../sections.ts";
+import { communitiesBody, directInterfaces, indent } from "../sections.ts";
 import { ofResource, type Words } from "../words.ts";
 import { bfdProtocol, peerProtocol, peerTemplate } from "./peers.ts";
 
 export function mainFile(model: NodeBgp, family: Family, words: Words): string[] {
-  const bgp = ofFamily(model, family);
+  const bgp = familyOf(model, family);
   const name = family === 4 ? "bird" : "bird6";
   const debug = { none: [], debug: ["debug all;"], info: ["debug { states };"] }[model.log];
   return [
@@ -50,7 +50,7 @@ export function mainFile(model: NodeBgp, family: Family, words: Words): string[]
 }
 
 function listen(model: NodeBgp, family: Family, words: Words): string[] {
-  const { address } = ofFamily(model, family);
+  const { address } = familyOf(model, family);
   const { port, onlyNodeAddresses } = model.listen;
   const parts = [
     ...(onlyNodeAddresses && address !== undefined
@@ -64,7 +64,7 @@ function listen(model: NodeBgp, family: Family, words: Words): string[] {
 }
 
 function sessions(model: NodeBgp, family: Family, words: Words): string[] {
-  const { peers } = ofFamily(model, family);
+  const { peers } = familyOf(model, family);
   return [
     ...peerTemplate(model, words),
     "",

@@ -1,10 +1,9 @@
 /** What goes out to peers of a family: `calico_export_v4(bool internal_peer)`, which accepts, rejects, or leaves it to its caller. */
-import type { Family, NodeBgp } from "../../model/index.ts";
+import { type Family, familyOf, type NodeBgp } from "../../model/index.ts";
 import {
   aggregationBody,
   communitiesBody,
   indent,
-  ofFamily,
   poolExport,
   reflectedRanges,
   rejectLocalBody,
@@ -18,7 +17,7 @@ export function exportFunction(family: Family): string {
 }
 
 export function exportFunctions(model: NodeBgp, family: Family, words: Words): string[] {
-  const bgp = ofFamily(model, family);
+  const bgp = familyOf(model, family);
   return [
     ofResource(`block affinities of node ${model.node}`),
     `function calico_aggr_v${family}() {`,

@@ -1,7 +1,7 @@
 /** BIRD 2: one daemon, one file, both families. Written for 2.0.12 (Debian 12); names of a family end in `_v4` or `_v6`. */
-import type { Family, NodeBgp, Peer } from "../../model/index.ts";
+import { FAMILIES, type Family, familyOf, type NodeBgp, type Peer } from "../../model/index.ts";
 import { filterFunctions } from "../filters.ts";
-import { directInterfaces, indent, ofFamily } from "../sections.ts";
+import { directInterfaces, indent } from "../sections.ts";
 import { ofResource, Words } from "../words.ts";
 import { exportFunctions } from "./export.ts";
 import { kernelFilter, kernelProtocol } from "./kernel.ts";
@@ -16,8 +16,7 @@ import { staticProtocol } from "./static.ts";
 export function renderBird2(model: NodeBgp): { readonly "bird.cfg": string } {
   const words = new Words();
   const debug = { none: [], debug: ["debug all;"], info: ["debug { states };"] }[model.log];
-  const families: readonly Family[] = [4, 6];
-  const peers = families.flatMap((family) => sessionsOf(model, family).map((peer) => ({ family, peer })));
+  const peers = FAMILIES.flatMap((family) => sessionsOf(model, family).map((peer) => ({ family, peer })));
   const lines = [
     "# Made by Calico from its resources: changes are lost.",
     "log stderr all;",
@@ -36,7 +35,7 @@ export function renderBird2(model: NodeBgp): { readonly "bird.cfg": string } {
     ...indent(2, [...debug, "ipv4;", "ipv6;", `interface ${directInterfaces(model, words)};`]),
     "}",
     "",
-    ...families.flatMap((family) => [
+    ...FAMILIES.flatMap((family) => [
       ...staticProtocol(model, family, words),
       ...filterFunctions(model, family, words),
       ...exportFunctions(model, family, words),
@@ -52,7 +51,7 @@ export function renderBird2(model: NodeBgp): { readonly "bird.cfg": string } {
 }
 
 function sessionsOf(model: NodeBgp, family: Family): readonly Peer[] {
-  const bgp = ofFamily(model, family);
+  const bgp = familyOf(model, family);
   return bgp.address === undefined ? [] : bgp.peers;
 }
 

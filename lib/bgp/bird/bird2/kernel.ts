@@ -1,10 +1,10 @@
 /** Routes of a family between BIRD's table and the kernel's. */
-import type { Family, FamilyBgp, NodeBgp, Pool } from "../../model/index.ts";
-import { indent, metricBody, ofFamily, poolStatement, wireguardBody, within } from "../sections.ts";
+import { type Family, type FamilyBgp, familyOf, type NodeBgp, type Pool } from "../../model/index.ts";
+import { indent, metricBody, poolStatement, wireguardBody, within } from "../sections.ts";
 import { byText, ofResource, type Words } from "../words.ts";
 
 export function kernelFilter(model: NodeBgp, family: Family, words: Words): string[] {
-  const bgp = ofFamily(model, family);
+  const bgp = familyOf(model, family);
   return [
     ofResource("IPPools and services"),
     `filter calico_kernel_v${family} {`,

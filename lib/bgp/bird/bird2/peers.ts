@@ -1,6 +1,6 @@
 /** Sessions. Timers, filters and options are BIRD 1.6's; where a session listens is its own business in BIRD 2. */
-import type { BfdParameters, Family, NodeBgp, Peer } from "../../model/index.ts";
-import { exportBody, importBody, indent, nextHop, ofFamily, sourceAddress } from "../sections.ts";
+import { type BfdParameters, type Family, familyOf, type NodeBgp, type Peer } from "../../model/index.ts";
+import { exportBody, importBody, indent, nextHop, sourceAddress } from "../sections.ts";
 import { ofResource, type Words } from "../words.ts";
 import { exportFunction } from "./export.ts";
 
@@ -72,7 +72,7 @@ export function peerProtocol(model: NodeBgp, family: Family, peer: Peer, words: 
 function local(model: NodeBgp, family: Family, peer: Peer, words: Words): string[] {
   const { port, onlyNodeAddresses } = model.listen;
   const address =
-    sourceAddress(model, family, peer) ?? (onlyNodeAddresses ? ofFamily(model, family).address : undefined);
+    sourceAddress(model, family, peer) ?? (onlyNodeAddresses ? familyOf(model, family).address : undefined);
   const parts = [
     ...(address === undefined ? [] : [words.address(address, family, `${peer.reason}: source address`)]),
     ...(port === undefined ? [] : [`port ${words.number(port, "BGPConfiguration: listenPort", 1, 65_535)}`]),
