@@ -12,6 +12,16 @@ const OWN = "10.65.1.0/24";
 const OWN6 = "fd65::100/120";
 const THEIRS = "10.65.2.0/24";
 
+/** Where Debian has it. */
+const BIRD = "/usr/sbin/bird";
+/** `bird -p -c FILE` as of a BIRD that cannot read a session with 172.31.0.77. */
+const REFUSING = `#!/bin/sh
+line=$(grep -nF -m 1 172.31.0.77 "$3" | cut -d : -f 1)
+[ -z "$line" ] && exit 0
+echo "bird: $3:$line:1 syntax error" >&2
+exit 1
+`;
+
 describeLab(
   "the BIRD back end: a life with a real BIRD",
   () => {
@@ -118,18 +128,21 @@ describeLab(
     test("a configuration that BIRD refuses leaves the running one, and is told of until it is mended", async () => {
       const before = { pid: await pidOfBird(), since: (await ours.peer(there.address4))!.since };
       const problems = async (): Promise<string> => (await ours.status())!.problems.join("\n");
-      // No such session can be without an interface, which a BGPPeer does not name.
-      await cluster.apply(bgpPeer("astray", { node: here.name, peerIP: "fe80::77", asNumber: 65_001 }));
+      // None is known that ours would write and BIRD refuse: its parser refuses what names this peer, as BIRD words it.
+      await here.run(["sh", "-c", `printf '%s' "$1" >/run/refusing && chmod 755 /run/refusing`, "sh", REFUSING]);
+      await here.run(["mount", "--bind", "/run/refusing", BIRD]);
+      await cluster.apply(bgpPeer("astray", { node: here.name, peerIP: "172.31.0.77", asNumber: 65_001 }));
       await until(
         async () => (await problems()).includes("BIRD refused"),
         async () => `taken: ${await problems()}`,
       );
       expect(await problems()).toMatch(/of BGPPeer astray/);
-      expect(await here.exec(["grep", "-q", "fe80::77", "/etc/calico/bird/bird.cfg"])).toMatchObject({ status: 1 });
+      expect(await here.exec(["grep", "-q", "172.31.0.77", "/etc/calico/bird/bird.cfg"])).toMatchObject({ status: 1 });
       expect(await ours.peer(there.address4)).toMatchObject({ state: "Established", since: before.since });
       expect(await pidOfBird()).toBe(before.pid);
       await learned();
       await cluster.calicoctl("delete", "bgppeer", "astray");
+      await here.run(["umount", BIRD]);
       await until(
         async () => !(await problems()).includes("BIRD refused"),
         async () => `still told: ${await problems()}`,

@@ -18,6 +18,7 @@ export { Daemon } from "./daemon.ts";
 export { type HostNetwork, hostNetwork } from "./host.ts";
 export { createLab, type Lab, type LabOptions, type LinkEnd } from "./lab.ts";
 export type { Node } from "./node.ts";
+export { identity } from "./owner.ts";
 export { type Attachment, type CniOutcome, type CniVerb, cniArgs, type Pod } from "./pod.ts";
 export { CHECKOUT, DIST, missingBuild, missingForLab, missingTool } from "./prerequisites.ts";
 export { type ExecOptions, type Outcome, type Running, run, start } from "./process.ts";

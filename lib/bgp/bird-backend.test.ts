@@ -163,10 +163,17 @@ describeWithBird("2", "the BIRD back end", (executable) => {
     expect((await backend.status()).problems).toEqual([]);
   });
 
+  itAsRoot("a session that BIRD has no words for is left out, and told of", async () => {
+    await backend.configure(sampleNode({ ipv4: { peers: [samplePeer({ password: 'a"b' })] } }));
+    const { problems, startedAt } = await backend.status();
+    expect(problems).toEqual([expect.stringContaining("there is no session")]);
+    expect(startedAt).toBeDefined();
+  });
+
   itAsRoot("a configuration that BIRD has no words for leaves it as it is, and is told of", async () => {
     await backend.configure(node);
     const started = (await backend.status()).startedAt;
-    await backend.configure(sampleNode({ ipv4: { peers: [samplePeer({ password: 'a"b' })] } }));
+    await backend.configure({ ...node, routerId: "hash" });
     const status = await backend.status();
     expect(status.problems.join()).toContain("BIRD_UNSAYABLE");
     expect(status.startedAt).toBe(started);

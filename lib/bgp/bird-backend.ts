@@ -13,6 +13,7 @@ import {
   communitiesOf,
   openBird,
   renderBird2,
+  sayable,
   type WhichBirdRoutes,
 } from "./bird/index.ts";
 import {
@@ -78,7 +79,7 @@ class BirdBackend implements Backend {
     this.#again = undefined;
     try {
       this.#bird ??= await this.#open();
-      const { changed, started, message } = await this.#bird.apply(renderBird2(this.#node));
+      const { changed, started, message } = await this.#bird.apply(renderBird2(sayable(this.#node).model));
       if (changed || started) log.info(started ? "BIRD was started" : "BIRD was configured", { message });
       this.#refused = undefined;
       this.#ended = undefined;
@@ -126,7 +127,7 @@ class BirdBackend implements Backend {
     const node = this.#node;
     const ended = this.#ended;
     const problems = [
-      ...(node ? [...node.problems, ...bird2Problems(node)] : []),
+      ...(node ? [...node.problems, ...bird2Problems(node), ...sayable(node).problems] : []),
       ...(ended ? [`BIRD is not running: ${ended.why}; it is started again`] : []),
       ...(this.#refused === undefined ? [] : [this.#refused]),
     ];

@@ -117,3 +117,8 @@ function formatV6(value: bigint): string {
       .join(":");
   return best < 0 ? text(0, 8) : `${text(0, best)}::${text(best + bestLength, 8)}`;
 }
+
+/** fe80::/10: there is such an address on every link, so it means a place only together with an interface. */
+export function isLinkLocal({ version, value }: Address): boolean {
+  return version === 6 && value >> 118n === 0x3fan;
+}

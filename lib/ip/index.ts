@@ -7,6 +7,7 @@ export {
   addressAt,
   compareAddresses,
   formatAddress,
+  isLinkLocal,
   offsetOf,
   parseAddress,
   tryParseAddress,

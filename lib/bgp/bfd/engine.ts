@@ -1,5 +1,5 @@
 /** Sessions, sockets and one timer: see index.ts. */
-import { type Address, addressBytes, formatAddress } from "../../ip/index.ts";
+import { type Address, addressBytes, formatAddress, isLinkLocal } from "../../ip/index.ts";
 import { Machine } from "./machine.ts";
 import { type ControlPacket, decodePacket, diagnosticText, encodePacket, PACKET_LENGTH } from "./packet.ts";
 import { Schedule } from "./schedule.ts";
@@ -382,9 +382,6 @@ function statusOf({ machine, since, problem, told }: Entry): BfdStatus {
     ...(problem !== undefined && { problem }),
   };
 }
-
-/** fe80::/10 is of one link, and so means another place on each. */
-const isLinkLocal = ({ version, value }: Address): boolean => version === 6 && value >> 118n === 0xfe80n >> 6n;
 
 function placeOf(options: BfdOptions): Place {
   const device = isLinkLocal(options.local) ? options.interface : undefined;

@@ -18,7 +18,7 @@
  * each session (`strict bind`); routes to IPIP pools that need a tunnel are left to the agent, see {@link bird2Problems}.
  */
 export { BIRD1_FILES, type Bird1File, renderBird1 } from "./bird1/index.ts";
-export { bird2Problems, renderBird2 } from "./bird2/index.ts";
+export { bird2Problems, renderBird2, sayable } from "./bird2/index.ts";
 export { type Control, type ControlOptions, connectControl, type Reply, type ReplyLine } from "./control.ts";
 export {
   type Applied,

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { NodeBgp, Pool } from "../model/index.ts";
 import { sampleNode, samplePeer } from "../model/testing.ts";
-import { BIRD1_FILES, BirdError, bird2Problems, renderBird1, renderBird2 } from "./index.ts";
+import { BIRD1_FILES, BirdError, bird2Problems, renderBird1, renderBird2, sayable } from "./index.ts";
 import { describeWithBird, exampleNode } from "./testing.ts";
 
 const both = (model: NodeBgp): string =>
@@ -108,6 +108,12 @@ describe("what is said only sometimes", () => {
     expect(said.every((name) => name.length <= 64)).toBe(true);
     expect(said).toContain(`bgp_${"c".repeat(45)}_importFilterV4`);
   });
+
+  it("is a hold time: where the keepalive time would be more than a third of BIRD's own", () => {
+    const told = (keepaliveTime: number) =>
+      /hold time \d+;/.exec(renderBird2(withPeer({ keepaliveTime }))["bird.cfg"])?.[0];
+    expect([10, 80, 81, 60_000].map(told)).toEqual([undefined, undefined, "hold time 243;", "hold time 65535;"]);
+  });
 });
 
 describe("what cannot be said", () => {
@@ -151,6 +157,17 @@ describe("what cannot be said", () => {
     ["a community", sampleNode({ ipv4: { communities: [{ prefix: "10.0.0.0/8", communities: [[65_536, 1]] }] } })],
   ])("is %s", (_, model) => {
     expect(refused(model)).toMatch(/^BIRD_UNSAYABLE: /);
+  });
+
+  it("of a session leaves that session out, and the others as they are", () => {
+    const fine = samplePeer({ address: "10.0.0.3", name: "Mesh_10_0_0_3" });
+    const peers = [fine, samplePeer({ password: 'hunter"2', reason: "BGPPeer tor" })];
+    const { model, problems } = sayable(sampleNode({ ipv4: { peers } }));
+    expect(renderBird2(model)).toEqual(renderBird2(sampleNode({ ipv4: { peers: [fine] } })));
+    expect(problems).toEqual([
+      expect.stringMatching(/^the password of BGPPeer tor has a quotation mark.*there is no session with 10\.0\.0\.2$/),
+    ]);
+    expect(sayable(model)).toEqual({ model, problems: [] });
   });
 
   it("never gets out of its place: with strings taken away, the text is the same", () => {

@@ -17,8 +17,12 @@ const MD5_KEY_LENGTH = 80;
 export class Words {
   readonly #unsayable = new Set<string>();
 
+  get unsayable(): readonly string[] {
+    return [...this.#unsayable];
+  }
+
   check(): void {
-    if (this.#unsayable.size > 0) throw new BirdError("BIRD_UNSAYABLE", [...this.#unsayable].join("; "));
+    if (this.#unsayable.size > 0) throw new BirdError("BIRD_UNSAYABLE", this.unsayable.join("; "));
   }
 
   /** A string between double quotes. BIRD knows no escapes: what may stand in it is everything but a quote, a line's end and NUL. */

@@ -54,6 +54,17 @@ describe("the mesh", () => {
     expect(own.ipv4.peers.map(({ asn }) => asn)).toEqual([65000, 65000]);
   });
 
+  test("a link-local address means no place, so there is no session with it, and that is said", () => {
+    const nodes = [...THREE.slice(0, 2), node("c", { ipv4Address: "10.0.0.10/24", ipv6Address: "fe80::10/64" })];
+    const tor = bgpPeer("tor", { peerIP: "fe80::77", asNumber: 65001 });
+    const { ipv6, problems } = at("a", { nodes, peers: [tor] });
+    expect(ipv6.peers.map(({ name }) => name)).toEqual(["Mesh_fd00__3"]);
+    expect(problems).toEqual([
+      expect.stringMatching(/^Node c: its address fe80::10 is a link-local one.*left out of the mesh$/),
+      expect.stringMatching(/^BGPPeer tor: fe80::77 is a link-local one.*there is no session with it$/),
+    ]);
+  });
+
   test("a route reflector is in no mesh", () => {
     const nodes = [...THREE, node("rr", { ipv4Address: "10.0.0.1/24", routeReflectorClusterID: "244.0.0.1" })];
     expect(lines("rr", { nodes })).toEqual([]);

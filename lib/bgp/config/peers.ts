@@ -1,5 +1,6 @@
 /** Sessions of one node in one family: of the mesh, and of BGPPeers, under the names that they have in BIRD's files. */
 import type { BGPConfigurationSpec } from "../../api/bgpconfiguration.ts";
+import { isLinkLocal, tryParseAddress } from "../../ip/index.ts";
 import { parseDuration } from "../../wait/duration.ts";
 import type { Family, Peer, PeerKind, PeerRoute } from "../model/index.ts";
 import { bfdOf } from "./bfd.ts";
@@ -40,6 +41,10 @@ export function sessions(inputs: SessionInputs, problems: Problems): Peer[] {
   const inMesh = new Map([...peers.values()].map((peer) => [`${peer.address} ${peer.port ?? ""}`, peer]));
   for (const peering of inputs.peerings) {
     if (peering.family !== inputs.family || peering.address === inputs.address) continue;
+    if (isOnNoLink(peering.address)) {
+      problems.add(peering.reason, `${peering.address} ${ON_NO_LINK}; there is no session with it`);
+      continue;
+    }
     const { missing } = peering.password;
     if (missing !== undefined) {
       problems.add(
@@ -59,6 +64,13 @@ export function sessions(inputs: SessionInputs, problems: Problems): Peer[] {
     }
   }
   return [...peers.values()].sort((a, b) => byText(a.name, b.name));
+}
+
+const ON_NO_LINK = "is a link-local one, and no resource says on which interface it is";
+
+function isOnNoLink(text: string): boolean {
+  const address = tryParseAddress(text);
+  return address !== undefined && isLinkLocal(address);
 }
 
 /** Every other node with an address of the family, but route reflectors; a reflector itself is in no mesh. */
@@ -81,6 +93,10 @@ function meshSessions(
   for (const node of cluster.nodes) {
     const address = node.addresses[family]?.address;
     if (node.name === self.name || node.clusterId !== undefined || address === undefined) continue;
+    if (isOnNoLink(address)) {
+      problems.add(`Node ${node.name}`, `its address ${address} ${ON_NO_LINK}; it is left out of the mesh`);
+      continue;
+    }
     const holder = taken.get(address);
     if (holder !== undefined) {
       problems.add(

@@ -4,7 +4,7 @@
  * Which routes may lead there is asked of a {@link Graph}; learned ones may, and the search goes on from their own next hops. The answer is
  * everything that can be reached so, whatever the order: a loop adds nothing, and when there is nothing else, the next hop is unreachable.
  */
-import { type Address, compareAddresses, formatAddress } from "../../ip/index.ts";
+import { type Address, compareAddresses, formatAddress, isLinkLocal } from "../../ip/index.ts";
 
 /** A way out as the kernel takes it. */
 export interface Hop {
@@ -81,11 +81,6 @@ export function resolveNextHop(nextHop: Address, graph: Graph): Resolution {
 function add(hops: Map<string, Hop>, { gateway, index, onlink }: Hop): void {
   const hop: Hop = { ...(gateway && { gateway }), index, ...(onlink && { onlink }) };
   hops.set(hopKey(hop), hop);
-}
-
-/** fe80::/10: there is such an address on each link. */
-function isLinkLocal({ version, value }: Address): boolean {
-  return version === 6 && value >> 118n === 0x3fan;
 }
 
 export function hopKey({ gateway, index, onlink }: Hop): string {

@@ -50,6 +50,26 @@ export function renderBird2(model: NodeBgp): { readonly "bird.cfg": string } {
   return { "bird.cfg": `${lines.join("\n")}\n` };
 }
 
+/**
+ * The node without the sessions that BIRD's language cannot say (a password with a quotation mark), and why each is missing: {@link renderBird2}
+ * would refuse all the others with them.
+ */
+export function sayable(model: NodeBgp): { readonly model: NodeBgp; readonly problems: readonly string[] } {
+  const problems: string[] = [];
+  const family = (of: Family) => {
+    const bgp = familyOf(model, of);
+    const peers = bgp.peers.filter((peer) => {
+      const words = new Words();
+      peerProtocol(model, of, peer, words);
+      for (const why of words.unsayable) problems.push(`${why}; there is no session with ${peer.address}`);
+      return words.unsayable.length === 0;
+    });
+    return peers.length === bgp.peers.length ? bgp : { ...bgp, peers };
+  };
+  const [ipv4, ipv6] = [family(4), family(6)];
+  return problems.length === 0 ? { model, problems } : { model: { ...model, ipv4, ipv6 }, problems };
+}
+
 function sessionsOf(model: NodeBgp, family: Family): readonly Peer[] {
   const bgp = familyOf(model, family);
   return bgp.address === undefined ? [] : bgp.peers;

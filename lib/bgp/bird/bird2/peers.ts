@@ -4,6 +4,9 @@ import { exportBody, importBody, indent, nextHop, sourceAddress } from "../secti
 import { ofResource, type Words } from "../words.ts";
 import { exportFunction } from "./export.ts";
 
+/** BIRD's, in seconds. */
+const DEFAULT_HOLD_TIME = 240;
+
 export function peerTemplate(model: NodeBgp): string[] {
   const debug = { none: [], debug: ["debug all;"], info: ["debug { states, routes, filters, events };"] }[model.log];
   return [
@@ -35,7 +38,7 @@ export function peerProtocol(model: NodeBgp, family: Family, peer: Peer, words: 
       : [`graceful restart time ${number(peer.restartTime, "maxRestartTime", 4095)};`]),
     ...(peer.keepaliveTime === undefined
       ? []
-      : [`keepalive time ${number(peer.keepaliveTime, "keepaliveTime", 65_535)};`]),
+      : [...holdTime(peer.keepaliveTime), `keepalive time ${number(peer.keepaliveTime, "keepaliveTime", 65_535)};`]),
     ...(peer.reflectorClient === undefined
       ? []
       : [
@@ -66,6 +69,11 @@ export function peerProtocol(model: NodeBgp, family: Family, peer: Peer, words: 
     "}",
     "",
   ];
+}
+
+/** BIRD refuses a keepalive time above the hold time; three are to be missed (RFC 4271 10), as with our own speaker. */
+function holdTime(keepaliveTime: number): string[] {
+  return 3 * keepaliveTime > DEFAULT_HOLD_TIME ? [`hold time ${Math.min(65_535, 3 * keepaliveTime)};`] : [];
 }
 
 /** The local end. With bindMode NodeIP the session's listening socket is bound to the node's address, which is then what it speaks from, too. */
