@@ -199,8 +199,8 @@ async function bgpAct(lab: Lab, attached: readonly Attached[], blocks: readonly 
   ] as const;
   for (const [node, words] of complaints) {
     await eventually(`${node.name} says why there is no session`, async () => (await nodeStatus(node)).includes(words));
-    say.command(node.name, "calicoctl node status | grep -A1 'Last errors'");
-    say.outcome((await nodeStatus(node)).match(/^Last errors\n.*/m)?.[0] ?? "");
+    say.command(node.name, "calicoctl node status | grep -A2 'Last errors'");
+    say.outcome((await nodeStatus(node)).match(/^Last errors\n(?: {2}.*\n){1,2}/m)?.[0] ?? "");
   }
   for (const node of [first, second]) {
     const row = (await nodeStatus(node)).split("\n").find((line) => line.includes(`${third.address4} `));

@@ -306,6 +306,37 @@ describeAsRoot("routes to workloads", () => {
     expect(told).toEqual(["new 10.65.0.2/32 1024", "deleted 10.65.0.2/32 0", "deleted 10.65.0.3/32 1024"]);
   });
 
+  it("of the plugin stay while the pod's end of a new interface is not up yet", async () => {
+    start({ gracePeriod: 60_000 });
+    routes.apply();
+    pod("cali1", false);
+    ip("link set cali1 up");
+    for (const destination of ["10.65.0.2", "10.65.0.3", "fd00::2"]) ip(`route add ${destination} dev cali1`);
+    await until(() => interfaces.byName("cali1")?.enabled === true);
+    const told: string[] = [];
+    using monitor = openMonitor({
+      watch: ["routes"],
+      namespace: node.namespace,
+      onChange: (change) => {
+        if (change.kind === "route")
+          told.push(`${change.event} ${formatCidr(change.route.destination)} ${change.route.metric}`);
+      },
+      onError: fail,
+    });
+    routes.set("cali1", { cidrs: ["10.65.0.2/32", "fd00::2/128"] });
+    // What is not the endpoint's is not waited for.
+    expect(routes.apply()).toMatchObject({ added: [], deleted: [expect.stringContaining("10.65.0.3/32")] });
+    ip("link set pcali1 up");
+    await settled(["10.65.0.2 dev cali1 scope link metric 1024", "fd00::2 dev cali1 metric 1024"]);
+    ip("link set pcali1 down"); // once it was up, it is waited for no more
+    await settled([]);
+    await until(() => told.length >= 5);
+    monitor.close();
+    const of = (address: string): string[] => told.filter((each) => each.includes(address));
+    expect(of("10.65.0.2")).toEqual(["new 10.65.0.2/32 1024", "deleted 10.65.0.2/32 0", "deleted 10.65.0.2/32 1024"]);
+    expect(of("fd00::2").filter((each) => each.startsWith("deleted"))).toHaveLength(1);
+  });
+
   it("are not touched before the first apply, whatever happens: nobody has said yet what is wanted", async () => {
     pod("cali1");
     await known("cali1");

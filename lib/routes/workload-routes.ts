@@ -56,7 +56,10 @@ export interface WorkloadRoutesOptions {
   readonly onApplied: (applied: RoutesApplied) => void;
   /** What failed of itself, after an event; `fatal`: no more events come. */
   readonly onError: (error: Error, fatal: boolean) => void;
-  /** For how long routes stay on an interface that no endpoint is known for: the plugin is faster than the news. In milliseconds. */
+  /**
+   * For how long routes stay on a new interface while no endpoint is known for it, or its pod's end is not up yet: the plugin is faster
+   * than the news. In milliseconds.
+   */
   readonly gracePeriod?: number;
   readonly namespace?: Namespace;
   /** Bytes of events that the kernel may queue; 4 MiB when absent. */
@@ -161,10 +164,13 @@ class RouteKeeper implements WorkloadRoutes {
   #claim(name: string, target: WorkloadTarget | undefined): readonly string[] {
     const { refused, rivals } = this.#claims.set(name, target);
     for (const each of [name, ...rivals]) this.#markName(each);
-    // What is there was an endpoint's whom we know: nothing else is to be waited for.
-    const index = this.#interfaces.byName(name)?.index;
-    if (index !== undefined) this.#grace.delete(index);
+    this.#settle(this.#interfaces.byName(name));
     return refused;
+  }
+
+  /** Who is known and up is given its routes by us: nothing is to be waited for. One that an endpoint has left is not waited for either. */
+  #settle(link: HostInterface | undefined): void {
+    if (link && (link.up || !this.#claims.get(link.name))) this.#grace.delete(link.index);
   }
 
   #markName(name: string): void {
@@ -199,6 +205,7 @@ class RouteKeeper implements WorkloadRoutes {
       this.#stale.add(found.index);
     }
     if (change.event === "removed") this.#grace.delete(found.index);
+    else if (this.#claims.get(found.name)) this.#settle(found);
     this.#dirty.add(found.index);
     // Who gets a destination depends on who is there.
     for (const rival of this.#claims.rivals(found.name)) this.#markName(rival);
@@ -376,17 +383,19 @@ class RouteKeeper implements WorkloadRoutes {
     return !(route.protocol === RT_PROTOCOL.BIRD && (this.#options.isBgpPeer?.(link.name) ?? false));
   }
 
-  /** Without what is on interfaces that are in their grace period; those are looked at again when it ends. */
+  /** Without what stays for the grace period of its interface, which is looked at again when that ends. */
   #spare(found: readonly RouteInfo[]): RouteInfo[] {
     const now = performance.now();
     return found.filter((route) => {
       const until = route.index === undefined ? undefined : this.#grace.get(route.index);
       if (until === undefined) return true;
       const link = this.#interfaces.byIndex(route.index!);
-      if (until <= now || !link || this.#claims.get(link.name)) {
+      if (until <= now || !link) {
         this.#grace.delete(route.index!);
         return true;
       }
+      const claim = this.#claims.get(link.name);
+      if (claim && (link.up || !claim.cidrs.has(keyOf(route.destination)))) return true;
       this.#dirty.add(route.index!);
       this.#schedule(until - now);
       return false;
