@@ -19,7 +19,10 @@ export function statusSource(backend: Backend, report: Pick<NodeReport, "started
     },
     peers: async (family) => (await backend.status()).peers.filter((peer) => peer.family === family),
     routes: async function* () {
-      const peers = new Map((await backend.status()).peers.map((peer) => [peer.name, peer]));
+      const status = await backend.status();
+      // A BIRD that does not run has none to tell: that it is not ready is to be told nevertheless.
+      if (status.backend === "bird" && status.startedAt === undefined) return;
+      const peers = new Map(status.peers.map((peer) => [peer.name, peer]));
       for await (const route of (await backend.routes("best")) ?? []) yield routeOf(route, peers.get(route.from));
     },
   };

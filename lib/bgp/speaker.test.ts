@@ -116,6 +116,8 @@ class World {
   readonly sessions: FakeSession[] = [];
   readonly learned = new Map<string, string>();
   statics: string[] = [];
+  /** Of next hops; 0 of those that are not in it. */
+  readonly costs = new Map<string, number>();
   kernel!: KernelOptions;
   restartEnded = false;
   readonly bfd: { between: string; changed: (status: BfdStatus, failed: boolean) => void }[] = [];
@@ -154,6 +156,8 @@ class World {
               ({ destination, via }) => `${formatCidr(destination)} ${via ? formatAddress(via) : "blackhole"}`,
             );
           },
+          follow: (nextHop) => this.costs.get(formatAddress(nextHop)) ?? 0,
+          unfollow: () => {},
           endOfRestart: () => {
             this.restartEnded = true;
           },
@@ -394,6 +398,39 @@ describe("routes", () => {
     expect(best).toMatchObject({ from: "Mesh_10_0_0_3", best: true });
     expect(other).toMatchObject({ from: "Mesh_10_0_0_2", best: false, why: expect.stringContaining("LOCAL_PREF") });
     expect(() => world.backend.explain("nonsense")).toThrow(RangeError);
+  });
+
+  test("a path whose next hop cannot be reached stands back while there is another, and stays where there is none", async () => {
+    const world = await World.start();
+    world.costs.set("10.7.0.3", Number.POSITIVE_INFINITY);
+    await world.backend.configure(node({ peers: [peer(2), peer(3)] }));
+    for (const session of world.sessions) session.up({});
+    const both = ["192.168.1.0/26"];
+    world.session("Mesh_10_0_0_2").tells(both, { localPref: 100, nextHop: parseAddress("10.7.0.2") });
+    world.session("Mesh_10_0_0_3").tells([...both, "192.168.2.0/26"], { nextHop: parseAddress("10.7.0.3") });
+    for (const session of world.sessions) session.toldAll();
+    await world.until(() => world.learned.size === 2);
+    expect(Object.fromEntries(world.learned)).toEqual({
+      "192.168.1.0/26": expect.stringContaining("via 10.7.0.2 "),
+      "192.168.2.0/26": expect.stringContaining("via 10.7.0.3 "),
+    });
+    expect(world.backend.explain("192.168.1.0/26").map(({ why }) => why)).toEqual([
+      "the best",
+      "its next hop 10.7.0.3 cannot be reached",
+    ]);
+    world.kernel.onCosts!([{ nextHop: parseAddress("10.7.0.3"), cost: 1 }]);
+    await world.until(() => world.learned.get("192.168.1.0/26")!.includes("via 10.7.0.3 "));
+    // Tables that begin anew ask again.
+    await world.backend.configure(node({ peers: [peer(2), peer(3)] }, { asn: 64513 }));
+    for (const [name, nextHop] of [
+      ["Mesh_10_0_0_2", "10.7.0.2"],
+      ["Mesh_10_0_0_3", "10.7.0.3"],
+    ] as const) {
+      const session = world.sessions.findLast(({ options }) => options.name === name)!;
+      session.up({});
+      session.tells(both, { localPref: name === "Mesh_10_0_0_2" ? 100 : 200, nextHop: parseAddress(nextHop) });
+    }
+    await world.until(() => world.learned.get("192.168.1.0/26")?.includes("via 10.7.0.2 ") === true);
   });
 });
 

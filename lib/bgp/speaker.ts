@@ -2,7 +2,7 @@
  * Our own BGP speaker: keeps sessions, tables and the kernel as a {@link NodeBgp} says, and changes what differs from the one before.
  *
  * Data flow: configure() → peerings open, change or close → their UPDATEs go to the tables (rib/), those choose what is best and send it on →
- * what is best goes through the kernel policy into the kernel (kernel/); what others put into the kernel, and the blocks and services of this
+ * what is best goes through the kernel policy into the kernel (kernel/), which says what next hops cost; what others put into the kernel, and the blocks and services of this
  * node, are the tables' local routes.
  *
  * After a start nothing that the process before left in the kernel is removed, and our own tables have no end (RFC 4724 4.1), until every peer has
@@ -124,6 +124,7 @@ class Speaker implements Backend {
           });
         }
       },
+      onCosts: (changes) => this.#rib?.costsChanged(changes),
       onProblems: (problems) => {
         this.#kernelProblems.splice(0, Number.POSITIVE_INFINITY, ...problems);
         for (const problem of problems) this.#log.warning("kernel", { problem });
@@ -244,6 +245,7 @@ class Speaker implements Backend {
       routerId: routerIdNumber(node.routerId),
       restarting: this.#restarting && (this.#selection !== undefined || "choosing"),
       onBest: (changes) => this.#programming.told(changes),
+      costs: this.#kernel,
     });
     for (const { cidr, source, route } of this.#local.values()) {
       if (!this.#isIgnored(route)) this.#rib.setLocal(prefixFromText(cidr), source, route);
@@ -353,7 +355,8 @@ class Speaker implements Backend {
       asn: node?.asn ?? 0,
       routerId: node?.routerId ?? "",
       backend: "speaker",
-      restarting: this.#restarting,
+      // A first start has nothing to recover, and its peers need not be waited for.
+      restarting: this.#restarting && this.#kernel.inherited,
       peers: [...this.#peerings.values()].map((peering) => peering.status()).sort((a, b) => (a.name < b.name ? -1 : 1)),
       problems: [...(node?.problems ?? []), ...this.#peerProblems, ...this.#listenProblems, ...this.#kernelProblems],
     };

@@ -200,6 +200,8 @@ export class Lab {
         }
       },
       setStatic: () => {},
+      follow: () => 0,
+      unfollow: () => {},
       endOfRestart: () => {
         if (closed) return;
         mayRemove = true;

@@ -47,6 +47,14 @@ const SOME_ROUTES: readonly BgpRouteStatus[] = [
   { family: 4, primary: false, destination: "10.1.0.64/26", interface: "blackhole", source: "Static" },
 ];
 
+const routesOf = (family: 4 | 6, number: number): BgpRouteStatus[] =>
+  Array.from({ length: number }, (_, index) => ({
+    family,
+    primary: true,
+    destination: family === 4 ? `10.${index >> 8}.${index & 255}.0/24` : `fd00:${index.toString(16)}::/64`,
+    source: "NodeMesh",
+  }));
+
 const source: StatusSource = {
   agent: async (family) => {
     if (broken) throw new Error("cannot be asked");
@@ -185,21 +193,21 @@ test("what cannot be asked leaves the status as it is", async () => {
 });
 
 test("more routes than a resource can hold are left out, and that is said once", async () => {
-  const of = (family: 4 | 6, number: number): BgpRouteStatus[] =>
-    Array.from({ length: number }, (_, index) => ({
-      family,
-      primary: true,
-      destination: family === 4 ? `10.${index >> 8}.${index & 255}.0/24` : `fd00:${index.toString(16)}::/64`,
-      source: "NodeMesh",
-    }));
-  routes = [...of(4, 3_100), ...of(6, 5)];
+  routes = [...routesOf(4, 3_100), ...routesOf(6, 5)];
   await ask("s", { classes: ["Routes"], updatePeriodSeconds: 1 });
   const status = await statusOf("s");
   expect(status?.routes?.routesV4).toHaveLength(3_000);
   expect(status?.routes?.routesV6).toHaveLength(5);
-  routes = [...of(4, 3_200), ...of(6, 6)];
+  routes = [...routesOf(4, 3_200), ...routesOf(6, 6)];
   await statusOf("s", (status) => status?.routes?.routesV6?.length === 6);
   expect(log.of("warning").filter((message) => message.includes("more routes than the 3000"))).toHaveLength(1);
+});
+
+test("what is left out is known also where one family has just as many as there is room for", async () => {
+  routes = [...routesOf(4, 3_000), ...routesOf(6, 3_001)];
+  await ask("s", { classes: ["Routes"] });
+  expect((await statusOf("s"))?.routes?.routesV6).toHaveLength(3_000);
+  await statusOf("s", () => log.of("warning").length > 0);
 });
 
 test("moments look as BIRD prints them", () => {

@@ -204,7 +204,7 @@ async function routesOf(source: StatusSource): Promise<{ v4: Route[]; v6: Route[
     const routes = route.family === 4 ? v4 : v6;
     if (routes.length < ROUTES) routes.push(routeOf(route));
     else isCut = true;
-    if (v4.length === ROUTES && v6.length === ROUTES) break;
+    if (isCut && v4.length === ROUTES && v6.length === ROUTES) break;
   }
   return { v4, v6, isCut };
 }

@@ -330,11 +330,28 @@ describeAsRoot("routes to workloads", () => {
     await settled(["10.65.0.2 dev cali1 scope link metric 1024", "fd00::2 dev cali1 metric 1024"]);
     ip("link set pcali1 down"); // once it was up, it is waited for no more
     await settled([]);
-    await until(() => told.length >= 5);
+    await until(() => ["10.65.0.2/32", "fd00::2/128"].every((each) => told.includes(`deleted ${each} 1024`)));
     monitor.close();
     const of = (address: string): string[] => told.filter((each) => each.includes(address));
     expect(of("10.65.0.2")).toEqual(["new 10.65.0.2/32 1024", "deleted 10.65.0.2/32 0", "deleted 10.65.0.2/32 1024"]);
     expect(of("fd00::2").filter((each) => each.startsWith("deleted"))).toHaveLength(1);
+  });
+
+  it("of the plugin go at once where another interface that is up gets the address", async () => {
+    start({ gracePeriod: 60_000 });
+    routes.apply();
+    pod("cali1", false);
+    ip("link set cali1 up");
+    ip("route add 10.65.0.2 dev cali1");
+    await until(() => interfaces.byName("cali1")?.enabled === true);
+    routes.set("cali1", { cidrs: ["10.65.0.2/32"] });
+    routes.apply();
+    expect(shown()).toContain("10.65.0.2 dev cali1 scope link");
+    pod("cali2");
+    await known("cali2");
+    routes.set("cali2", { cidrs: ["10.65.0.2/32"] });
+    routes.apply();
+    await settled(["10.65.0.2 dev cali2 scope link metric 1024"]);
   });
 
   it("are not touched before the first apply, whatever happens: nobody has said yet what is wanted", async () => {

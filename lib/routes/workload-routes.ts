@@ -125,7 +125,7 @@ class RouteKeeper implements WorkloadRoutes {
   readonly #given = new Map<number, ReadonlyMap<string, Cidr>>();
   /** Whose connections are yet to be forgotten. */
   readonly #unflushed = new Map<string, Address>();
-  /** Until when what is found on an interface without targets stays, in ms of performance.now(). */
+  /** Until when what is found on a new interface stays that is given nothing yet, in ms of performance.now(). */
   readonly #grace = new Map<number, number>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #due = Number.POSITIVE_INFINITY;
@@ -359,8 +359,7 @@ class RouteKeeper implements WorkloadRoutes {
     const { metrics, sources } = this.#options;
     const wanted: WantedRoute[] = [];
     for (const [key, destination] of claim.cidrs) {
-      const claimants = [...this.#claims.of(key)].flatMap((name) => this.#interfaces.byName(name) ?? []);
-      if (elect(claimants) !== index) continue;
+      if (this.#elected(key) !== index) continue;
       const v4 = destination.version === 4;
       const source = v4 ? sources?.v4 : sources?.v6;
       wanted.push({
@@ -373,6 +372,11 @@ class RouteKeeper implements WorkloadRoutes {
       });
     }
     return wanted;
+  }
+
+  /** The interface that gets a destination now; undefined: none that claims it is up. */
+  #elected(key: string): number | undefined {
+    return elect([...this.#claims.of(key)].flatMap((name) => this.#interfaces.byName(name) ?? []));
   }
 
   #isOwned(route: RouteInfo): boolean {
@@ -395,7 +399,9 @@ class RouteKeeper implements WorkloadRoutes {
         return true;
       }
       const claim = this.#claims.get(link.name);
-      if (claim && (link.up || !claim.cidrs.has(keyOf(route.destination)))) return true;
+      const key = keyOf(route.destination);
+      // Nor where another interface that is up has it: the plugin's metric of 0 would win over that one's.
+      if (claim && (link.up || !claim.cidrs.has(key) || this.#elected(key) !== undefined)) return true;
       this.#dirty.add(route.index!);
       this.#schedule(until - now);
       return false;

@@ -1,6 +1,6 @@
 import { accessSync, constants } from "node:fs";
 import { ControlError } from "./error.ts";
-import type { BgpStatus, Family, RouteText, WhichRoutes } from "./status.ts";
+import type { BgpStatus, BrokenOff, Family, RouteText, WhichRoutes } from "./status.ts";
 
 /** Until it begins to answer, in milliseconds; a long answer may take longer. */
 const TIMEOUT_MS = 5_000;
@@ -8,6 +8,7 @@ const TIMEOUT_MS = 5_000;
 /** Bun's own words are about URLs. */
 function inWords({ code, message }: Error & { readonly code?: string }): string {
   if (code === "ENOENT") return "there is no such socket";
+  if (code === "ECONNRESET") return "the connection was closed";
   return code === "ECONNREFUSED" ? "connection refused" : message;
 }
 
@@ -38,10 +39,20 @@ export class ControlClient {
     if (!body) return;
     const decoder = new TextDecoder();
     let rest = "";
-    for await (const piece of body) {
-      const pieces = (rest + decoder.decode(piece, { stream: true })).split("\n");
-      rest = pieces.pop()!;
-      for (const line of pieces) yield JSON.parse(line) as RouteText;
+    try {
+      for await (const piece of body) {
+        const pieces = (rest + decoder.decode(piece, { stream: true })).split("\n");
+        rest = pieces.pop()!;
+        for (const line of pieces) {
+          const route = JSON.parse(line) as RouteText | BrokenOff;
+          if ("brokenOff" in route) throw new ControlError("BGP_REFUSED", route.brokenOff);
+          yield route;
+        }
+      }
+    } catch (error) {
+      if (error instanceof ControlError) throw error;
+      const words = `the answer at ${this.#socket} broke off: ${inWords(error as Error)}`;
+      throw new ControlError("BGP_NOT_RUNNING", words, { cause: error });
     }
   }
 

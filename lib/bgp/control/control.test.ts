@@ -187,6 +187,40 @@ describe("the socket", () => {
     }
   });
 
+  test.each([0, 10, 1_000, 2_500])(
+    "routes that break off after %i say why, and are not taken for all",
+    async (number) => {
+      const { client } = serve({ routes: () => breaking() });
+      async function* breaking(): AsyncGenerator<RouteText> {
+        for (let i = 0; i < number; i++) yield route(`10.${i >> 8}.${i & 255}.0/24`);
+        throw new ControlError("BGP_REFUSED", "BIRD is not running: it ended (SIGKILL)");
+      }
+      let told = 0;
+      const read = async (): Promise<void> => {
+        for await (const _ of client.routes("best")) told++;
+      };
+      await expect(read()).rejects.toThrow("BGP_REFUSED: BIRD is not running: it ended (SIGKILL)");
+      expect(told).toBe(number);
+    },
+  );
+
+  test("a process that ends in the middle of its routes is told of in words", async () => {
+    const { client } = serve({ routes: () => endless() });
+    async function* endless(): AsyncGenerator<RouteText> {
+      for (;;) {
+        await new Promise((resolve) => setImmediate(resolve));
+        yield route("10.65.0.0/26");
+      }
+    }
+    const read = async (): Promise<void> => {
+      for await (const _ of client.routes("best")) {
+        await served?.close();
+        served = undefined;
+      }
+    };
+    await expect(read()).rejects.toMatchObject({ name: "ControlError", code: "BGP_NOT_RUNNING" });
+  });
+
   test("a peer is found by its address, and one that is not up says why", async () => {
     const { client } = serve({
       status: () => status([up, down]),

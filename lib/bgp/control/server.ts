@@ -2,7 +2,7 @@ import { unlinkSync } from "node:fs";
 import { cidrFromAddress, formatCidr, tryParseAddress } from "../../ip/index.ts";
 import { ControlError } from "./error.ts";
 import { peerInWords, whyNotReady } from "./readiness.ts";
-import type { BgpStatus, Family, PeerStatus, RouteText, WhichRoutes } from "./status.ts";
+import type { BgpStatus, BrokenOff, Family, PeerStatus, RouteText, WhichRoutes } from "./status.ts";
 
 /** What answers are made of. */
 export interface ControlSource {
@@ -104,18 +104,23 @@ function lines(routes: Routes): ReadableStream {
       // The event loop has its turn between pieces.
       await new Promise((resolve) => setImmediate(resolve));
       let text = "";
-      for (let i = 0; i < PIECE; i++) {
-        // What is there already is not waited for: that would cost as much again.
-        const answer = iterator.next();
-        const next = answer instanceof Promise ? await answer : answer;
-        if (next.done) {
-          if (text !== "") controller.enqueue(text);
-          controller.close();
-          return;
+      let isEnd = false;
+      try {
+        for (let i = 0; i < PIECE && !isEnd; i++) {
+          // What is there already is not waited for: that would cost as much again.
+          const answer = iterator.next();
+          const next = answer instanceof Promise ? await answer : answer;
+          if (next.done) isEnd = true;
+          else text += `${JSON.stringify(next.value)}\n`;
         }
-        text += `${JSON.stringify(next.value)}\n`;
+      } catch (error) {
+        // The answer has begun: it cannot be refused any more.
+        const brokenOff = error instanceof ControlError ? error.words : String(error);
+        text += `${JSON.stringify({ brokenOff } satisfies BrokenOff)}\n`;
+        isEnd = true;
       }
-      controller.enqueue(text);
+      if (text !== "") controller.enqueue(text);
+      if (isEnd) controller.close();
     },
     cancel: () => void iterator.return?.(),
   });

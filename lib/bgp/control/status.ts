@@ -89,3 +89,8 @@ export interface RouteText {
 
 /** What peers told, what of it was accepted, what they were sent; and what is best. */
 export type WhichRoutes = "received" | "accepted" | "sent" | "best";
+
+/** In the place of a route, as the last line: why there are no more of them though there may be. */
+export interface BrokenOff {
+  readonly brokenOff: string;
+}

@@ -11,6 +11,7 @@ import {
   parseCidr,
 } from "../../ip/index.ts";
 import type { AddressInfo, LinkInfo, RouteInfo } from "../../netlink/index.ts";
+import { Costs } from "./costs.ts";
 import { describeProblems } from "./index.ts";
 import { OwnRoutes } from "./learned.ts";
 import { NextHops, PATH, Paths, SET } from "./next-hops.ts";
@@ -417,4 +418,38 @@ it("problems are words, and not too many", () => {
   }));
   const lines = describeProblems(many);
   expect([lines.length, lines.at(-1)]).toEqual([11, "15 more destinations: the kernel refused the route"]);
+});
+
+describe("costs of next hops", () => {
+  it("are looked up in slices, and from the beginning when something changes meanwhile", () => {
+    let [now, asked] = [0, 0];
+    const costs = new Costs(() => {
+      asked++;
+      return now;
+    });
+    const nextHops = Array.from({ length: 1000 }, (_, i) => parseAddress(`10.0.${i >> 8}.${i & 255}`));
+    for (const nextHop of nextHops) expect(costs.follow(nextHop)).toBe(0);
+    expect([costs.pending, asked]).toEqual([false, 1000]);
+    costs.routeChanged(parseCidr("10.1.0.0/16"));
+    expect(costs.pending).toBe(false);
+    costs.routeChanged(parseCidr("10.0.3.0/24"));
+    now = 1;
+    const first = costs.slice(0);
+    expect(first.length).toBeGreaterThan(0);
+    expect(first.length).toBeLessThan(1000);
+    expect(costs.pending).toBe(true);
+    now = 2;
+    costs.outdate();
+    const told = new Map<string, number>();
+    while (costs.pending) for (const { nextHop, cost } of costs.slice(0)) told.set(formatAddress(nextHop), cost);
+    expect(told).toEqual(new Map(nextHops.map((nextHop) => [formatAddress(nextHop), 2])));
+    costs.outdate();
+    for (const nextHop of nextHops.slice(1)) costs.unfollow(nextHop);
+    asked = 0;
+    while (costs.pending) expect(costs.slice(0)).toEqual([]);
+    expect(asked).toBe(1);
+    // Followed twice is asked once; gone and back, anew.
+    now = 3;
+    expect([costs.follow(nextHops[0]!), costs.follow(nextHops[1]!)]).toEqual([2, 3]);
+  });
 });

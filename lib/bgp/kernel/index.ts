@@ -7,13 +7,15 @@
  * learned ones; each distinct result is a numbered path (`next-hops.ts`). What the kernel has of our protocol is a path and a metric too, so that the
  * difference is a comparison of numbers, and a changed resolution concerns a scan of one array. `programmer.ts` sends differences in batches and
  * slices, with back-off; `listing.ts` reads the table at the start, after lost events, by the slow check and, in part, when a link changed;
- * `table.ts` holds them together and takes the kernel's events, of which the kernel leaves out our own. `local.ts` tells BGP what others' routes are.
+ * `table.ts` holds them together and takes the kernel's events, of which the kernel leaves out our own. `local.ts` tells BGP what others' routes are,
+ * and `costs.ts` what next hops cost, for its choice between paths.
  *
  * Ours is what carries our protocol in the main table. A route of another is never replaced nor deleted, even where it is in the way: that is a
  * problem in words. What another deletes or changes of ours is set right, at once and then ever more slowly while it goes on.
  *
  * As BIRD does: a next hop that a blackhole leads to, or that is the node's own, is unreachable; a blackhole of a block is a route in the kernel.
- * Beyond BIRD: a next hop may be reached through another learned route, as long as it does not lead back; a route of lower metric decides, as
+ * Beyond BIRD: a next hop may be reached through another learned route, as long as it does not lead back (for the choice it counts as unreachable, so
+ * that it is used where there is no other); a route of lower metric decides, as
  * in the kernel, rather than a preference.
  *
  * Known gaps: weights of others' multipath routes are not passed on to next hops that resolve through them; link-local BGP next hops are

@@ -137,6 +137,15 @@ export class OwnRoutes {
     return this.#static.get(slot) ?? this.#learned[slot]!;
   }
 
+  /** The static route there, by the number of its set. */
+  staticAt(slot: number): number | undefined {
+    return this.#static.get(slot);
+  }
+
+  get hasStatics(): boolean {
+    return this.#static.size > 0;
+  }
+
   /** As it goes into the kernel. */
   metricAt(slot: number): number {
     const metric = this.#static.has(slot) ? 0 : this.#metric[slot]!;

@@ -1,5 +1,5 @@
 /** What BGP was told of the others' routes, so that it is told of differences only. */
-import type { Cidr } from "../../ip/index.ts";
+import { type Cidr, formatCidr } from "../../ip/index.ts";
 import { destinationKey } from "./listing.ts";
 import type { NodeLinks } from "./node.ts";
 import { connectedRoutes, learnable, sameKernelRoute } from "./others.ts";
@@ -13,6 +13,8 @@ export class LocalRoutes {
   #connected = new Map<string, KernelRoute>();
   readonly #changed = new Map<string, Cidr>();
   #linksChanged = true;
+  /** Made when asked for. */
+  #now: Map<string, KernelRoute> | undefined;
 
   constructor(families: readonly Family[], links: NodeLinks) {
     this.#families = families;
@@ -30,8 +32,19 @@ export class LocalRoutes {
   /** Links or their addresses are others; `named`: their names too, or whether they are up. */
   linksChanged(named: boolean): void {
     this.#linksChanged = true;
+    this.#now = undefined;
     if (!named) return;
     for (const { others } of this.#families) for (const route of others.all()) this.routeChanged(route.destination);
+  }
+
+  #connectedNow(): Map<string, KernelRoute> {
+    this.#now ??= connectedRoutes(this.#links.links, this.#links.addresses);
+    return this.#now;
+  }
+
+  /** Whether it is a network of an interface of the node, by its addresses. */
+  isConnected(destination: Cidr): boolean {
+    return this.#connectedNow().has(formatCidr(destination));
   }
 
   /** What changed since it was called last, the connected ones first. */
@@ -39,7 +52,7 @@ export class LocalRoutes {
     const changes: LocalChange[] = [];
     if (this.#linksChanged) {
       this.#linksChanged = false;
-      const now = connectedRoutes(this.#links.links, this.#links.addresses);
+      const now = this.#connectedNow();
       for (const [key, route] of now) add(changes, route.destination, this.#connected.get(key), route);
       for (const [key, was] of this.#connected) if (!now.has(key)) add(changes, was.destination, was, undefined);
       this.#connected = now;

@@ -1,5 +1,5 @@
 /** The main table: events, listings, programming and telling, in the order in which they have to happen. */
-import { type Address, type Cidr, formatCidr } from "../../ip/index.ts";
+import { type Address, type Cidr, formatCidr, isLinkLocal } from "../../ip/index.ts";
 import {
   type Change,
   links,
@@ -11,6 +11,7 @@ import {
   RT_TABLE,
 } from "../../netlink/index.ts";
 import type { Namespace } from "../../sys/index.ts";
+import { COST, Costs } from "./costs.ts";
 import { OwnRoutes } from "./learned.ts";
 import { Lister, type Part } from "./listing.ts";
 import { LocalRoutes } from "./local.ts";
@@ -29,6 +30,8 @@ const PAUSE = 100;
 /** After the kernel's routes could not be read, or another meddled with ours: so many pauses. */
 const RETRY = 10;
 const LONGEST_RETRY = 60_000;
+/** How long other work waits while next hops are looked up for their costs, in milliseconds. */
+const COST_SLICE = 4;
 /** From so many on it is looked which of them are still in use. */
 const MANY_PATHS = 1000;
 const RTM_F_CLONED = 0x200;
@@ -60,6 +63,7 @@ export class MainTable implements KernelTable {
   readonly #lister: Lister;
   readonly #local: LocalRoutes;
   readonly #graph: Graph;
+  readonly #costs = new Costs((nextHop) => this.#costOf(nextHop));
 
   /** What next hops resolve to may be something else. */
   #resolve = true;
@@ -169,9 +173,19 @@ export class MainTable implements KernelTable {
       }));
       for (const destination of this.#families[version].own.setStatic(held)) {
         if (this.#nextHops.concerns(destination)) this.#resolve = true;
+        // Also where none is followed there yet: what it resolves to is not known before the next turn.
+        this.#costs.outdate();
       }
     }
     this.#schedule();
+  }
+
+  follow(nextHop: Address): number {
+    return this.#costs.follow(nextHop);
+  }
+
+  unfollow(nextHop: Address): void {
+    this.#costs.unfollow(nextHop);
   }
 
   endOfRestart(): void {
@@ -189,7 +203,14 @@ export class MainTable implements KernelTable {
 
   #isIdle(): boolean {
     if (this.#closed) return true;
-    return !this.#timer && !this.#listing && this.#programmer.idle && !this.#local.pending && !this.#problemsStale;
+    return (
+      !this.#timer &&
+      !this.#listing &&
+      this.#programmer.idle &&
+      !this.#local.pending &&
+      !this.#costs.pending &&
+      !this.#problemsStale
+    );
   }
 
   #schedule(after = GATHER): void {
@@ -211,7 +232,17 @@ export class MainTable implements KernelTable {
       const changed = this.#nextHops.resolve(this.#graph, everything);
       this.#families[4].own.queueSets(changed);
       this.#families[6].own.queueSets(changed);
-      if (everything) this.#programmer.retryFailed();
+      if (everything) {
+        this.#programmer.retryFailed();
+        this.#costs.outdate();
+      }
+    }
+    const costs = this.#costs.pending ? this.#costs.slice(COST_SLICE) : [];
+    if (costs.length > 0 && this.#options.onCosts) {
+      this.#options.onCosts(costs);
+      // First another path may be chosen: it then replaces what leads nowhere any more, which would be removed now.
+      this.#schedule();
+      return;
     }
     let done = true;
     try {
@@ -222,7 +253,7 @@ export class MainTable implements KernelTable {
     }
     const changes = this.#local.take();
     if (changes.length > 0) this.#options.onLocal(changes);
-    if (!done) {
+    if (!done || this.#costs.pending) {
       this.#schedule(0);
       return;
     }
@@ -336,6 +367,7 @@ export class MainTable implements KernelTable {
     this.#local.routeChanged(destination);
     this.#families[destination.version].own.queueDestination(destination);
     if (!this.#resolve && this.#nextHops.concerns(destination)) this.#resolve = true;
+    this.#costs.routeChanged(destination);
   }
 
   /** Another changed a route of ours: it is set right, and as our own changes may have crossed the other's, all is compared a little later. */
@@ -469,6 +501,27 @@ export class MainTable implements KernelTable {
       return { kind: "recursive", nextHops: this.#nextHops.addressesOf(set) };
     }
     return other && stepOf(other);
+  }
+
+  /** See {@link NextHopCost}. */
+  #costOf(nextHop: Address): number {
+    if (this.#links.isOwn(nextHop) || isLinkLocal(nextHop)) return COST.UNREACHABLE;
+    const { own, others } = this.#families[nextHop.version];
+    const words = wordsOf(nextHop.version, nextHop.value);
+    const other = others.towards(words).next().value as RouteInfo | undefined;
+    for (const slot of own.hasStatics ? own.prefixes.covering(words) : []) {
+      const length = own.prefixes.lengthAt(slot);
+      if (other && other.destination.length > length) break;
+      const set = own.staticAt(slot);
+      const path = set === undefined ? PATH.NONE : this.#nextHops.pathOf(set);
+      if (path === PATH.NONE) continue;
+      if (other && other.destination.length === length && other.metric <= own.metricAt(slot)) break;
+      return path === PATH.BLACKHOLE ? COST.UNREACHABLE : COST.BEHIND_ROUTE;
+    }
+    if (!other) return COST.UNREACHABLE;
+    const { kind } = stepOf(other);
+    if (kind === "end") return COST.UNREACHABLE;
+    return kind === "link" && this.#local.isConnected(other.destination) ? COST.CONNECTED : COST.BEHIND_ROUTE;
   }
 
   async close(): Promise<void> {

@@ -34,6 +34,15 @@ export interface LocalChange {
   readonly now?: KernelRoute;
 }
 
+/**
+ * What a next hop costs: 0 on a connected network of the node; 1 behind a route of another, or a static one; `Number.POSITIVE_INFINITY` where there is
+ * none but learned ones, where that is a blackhole and the like, or where the address is the node's own.
+ */
+export interface NextHopCost {
+  readonly nextHop: Address;
+  readonly cost: number;
+}
+
 export interface KernelOptions {
   /** Routes that are ours to make, change and remove carry it. BIRD's, 12: what it left is taken over. */
   readonly protocol: number;
@@ -41,6 +50,8 @@ export interface KernelOptions {
   readonly checkInterval: number;
   /** Local routes of others: what came, what changed, what went (`now` absent). The first call has all there are. */
   onLocal(changes: readonly LocalChange[]): void;
+  /** Followed next hops ({@link KernelTable.follow}) that cost something else now. */
+  onCosts?(changes: readonly NextHopCost[]): void;
   /** Next hops nothing leads to, and what could not be programmed, in words; again when that changes. */
   onProblems(problems: readonly string[]): void;
 }
@@ -56,6 +67,9 @@ export interface KernelTable {
    * as BIRD's statics have (IPv6: the kernel makes it 1024). A gateway has to be on a network of the node. They go before learned ones.
    */
   setStatic(routes: readonly StaticRoute[]): void;
+  /** What a next hop costs; `onCosts` tells when that changes, until {@link unfollow}. Once each. */
+  follow(nextHop: Address): number;
+  unfollow(nextHop: Address): void;
   /** Until then nothing of ours is removed from the kernel: a restart must not withdraw what will be learned again (RFC 4724). */
   endOfRestart(): void;
   /** Resolves when everything that was asked for is in the kernel, or is a problem. What the kernel has yet to tell of does not count. */

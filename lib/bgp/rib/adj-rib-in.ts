@@ -7,6 +7,7 @@
 import type { Family } from "../wire/index.ts";
 import { AttributeTable } from "./attributes.ts";
 import { grownInt32, grownUint8, grownUint16, NumberQueue } from "./columns.ts";
+import type { NextHops } from "./next-hops.ts";
 import { PATH, PathTable } from "./paths.ts";
 import type { Tally } from "./peers.ts";
 import { PrefixTable } from "./prefixes.ts";
@@ -18,7 +19,7 @@ const OUTDATED = 2;
 
 export class AdjRibIn {
   readonly prefixes: PrefixTable;
-  readonly attributes = new AttributeTable();
+  readonly attributes: AttributeTable;
   readonly paths = new PathTable();
   /** Prefixes that ever were queued. */
   queued = 0;
@@ -30,8 +31,9 @@ export class AdjRibIn {
   #holds: Uint16Array<ArrayBuffer>;
 
   /** `onGrow`: there is room for so many prefixes now, and whoever has columns of them makes it, too. */
-  constructor(family: Family, onGrow: (capacity: number) => void) {
+  constructor(family: Family, onGrow: (capacity: number) => void, nextHops?: NextHops) {
     this.prefixes = new PrefixTable(family);
+    this.attributes = new AttributeTable(nextHops);
     this.#onGrow = onGrow;
     const { capacity } = this.prefixes;
     this.#head = new Int32Array(capacity);

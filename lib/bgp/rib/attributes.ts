@@ -4,6 +4,7 @@
  */
 import type { AsSegment, PathAttributes, Update } from "../wire/index.ts";
 import { grownInt32 } from "./columns.ts";
+import type { NextHop, NextHops } from "./next-hops.ts";
 
 /** What BIRD gives routes of BGP peers (DEF_PREF_BGP). */
 export const BGP_PREFERENCE = 100;
@@ -30,6 +31,8 @@ export class AttributeSet {
   /** Who imported it last, and what it made of it: see import.ts. Not counted as a reference. */
   importer: object | undefined;
   imported: AttributeSet | number = 0;
+  /** Its next hop, once a choice asked for its cost; a set that is let go has none. */
+  nextHop: NextHop | undefined;
   /** What groups made of it, by their number: see group.ts. Not counted either. */
   exports: (ExportEntry | undefined)[] | undefined;
 
@@ -60,6 +63,11 @@ export class AttributeTable {
   readonly #received = new Map<number, AttributeSet>();
   readonly #made = new Map<string, AttributeSet>();
   readonly #seed = (Math.random() * 0x1_0000_0000) | 0;
+  readonly #nextHops: NextHops | undefined;
+
+  constructor(nextHops?: NextHops) {
+    this.#nextHops = nextHops;
+  }
 
   get size(): number {
     return this.sets.length - this.#free.length;
@@ -106,6 +114,13 @@ export class AttributeTable {
     return set;
   }
 
+  /** What its next hop costs. Most sets are never asked for it, as their prefixes have no other path. */
+  costOf(set: AttributeSet): number {
+    if (!this.#nextHops) return 0;
+    set.nextHop ??= this.#nextHops.refer(set.attributes.nextHop);
+    return set.nextHop.cost;
+  }
+
   refer(id: number): void {
     this.#references[id]!++;
   }
@@ -131,6 +146,10 @@ export class AttributeTable {
     this.sets[set.id] = undefined;
     this.#free.push(set.id);
     set.id = -1;
+    if (set.nextHop) {
+      this.#nextHops!.release(set.nextHop);
+      set.nextHop = undefined;
+    }
     if (typeof set.key === "string") {
       this.#made.delete(set.key);
       return;

@@ -5,6 +5,7 @@ import { parseAddress } from "../../ip/index.ts";
 import type { AsSegment, PathAttributes } from "../wire/index.ts";
 import { AttributeSet } from "./attributes.ts";
 import { type Candidate, choose, whyNot } from "./decision.ts";
+import { UNREACHABLE } from "./next-hops.ts";
 
 const sequence = (...asns: number[]): AsSegment => ({ type: "sequence", asns });
 
@@ -29,6 +30,7 @@ function candidate(
     set: new AttributeSet(all, preference, "", 0),
     local: false,
     ibgp: false,
+    cost: 0,
     routerId: 10,
     address: parseAddress("192.0.2.1"),
     pathId: 0,
@@ -62,6 +64,18 @@ describe("a path wins over another", () => {
     const local = candidate({ asPath: [] }, { local: true, preference: 200, address: undefined });
     expect(wins(local, candidate({}, { preference: 200 }))).toBe("a local route of the same preference wins");
     expect(wins(candidate({}, { preference: 201 }), local)).toMatch(/^lower preference/);
+  });
+
+  test("by a next hop that can be reached, before LOCAL_PREF and after preference", () => {
+    const unreachable = candidate({ localPref: 900, nextHop: parseAddress("10.0.0.9") }, { cost: UNREACHABLE });
+    expect(wins(candidate({}, { cost: 1 }), unreachable)).toBe("its next hop 10.0.0.9 cannot be reached");
+    expect(wins(candidate({}, { cost: UNREACHABLE, preference: 101 }), candidate())).toMatch(/^lower preference/);
+    const local = candidate({ asPath: [] }, { local: true, address: undefined });
+    expect(wins(local, unreachable)).toMatch(/^a local route/);
+    // Where none can be reached, the rest decides.
+    expect(wins(unreachable, candidate({}, { cost: UNREACHABLE }))).toMatch(/LOCAL_PREF/);
+    const [one, other] = [candidate({}, { cost: UNREACHABLE }), candidate({}, { cost: UNREACHABLE, routerId: 11 })];
+    expect(wins(one, other)).toMatch(/^ECMP: .*router id/);
   });
 
   test("by LOCAL_PREF, which is 100 where there is none", () => {
@@ -110,6 +124,14 @@ describe("a path wins over another", () => {
     expect(wins(candidate({}, { routerId: 99 }), candidate({}, { ibgp: true }))).toBe(
       "learned by iBGP, the best by eBGP",
     );
+  });
+
+  test("by the nearer next hop, after eBGP and before the router id; they are not as good", () => {
+    const near = candidate({}, { routerId: 99 });
+    expect(wins(near, candidate({}, { cost: 1 }))).toBe("its next hop is farther away");
+    expect(wins(candidate({}, { cost: 1 }), candidate({}, { ibgp: true }))).toBe("learned by iBGP, the best by eBGP");
+    expect(wins(candidate({ med: 1 }, { cost: 1 }), candidate({ med: 2 }))).toMatch(/higher MED/);
+    expect(wins(candidate({}, { cost: 1 }), candidate({}, { cost: 1, routerId: 99 }))).toMatch(/^ECMP: /);
   });
 
   test("by the lowest router id, or ORIGINATOR_ID in its place; both are as good", () => {
@@ -163,11 +185,12 @@ test("the choice does not depend on the order of candidates", () => {
       ibgp: fc.boolean(),
       routerId: fc.nat(3),
       host: fc.nat(255),
+      cost: fc.constantFrom(0, 1, UNREACHABLE),
     })
-    .map(({ med, localPref, asPath, ibgp, routerId, host }) =>
+    .map(({ med, localPref, asPath, ibgp, routerId, host, cost }) =>
       candidate(
         { asPath, ...(med !== undefined && { med }), ...(localPref !== undefined && { localPref }) },
-        { ibgp, routerId, address: parseAddress(`192.0.2.${host}`) },
+        { ibgp, routerId, cost, address: parseAddress(`192.0.2.${host}`) },
       ),
     );
   fc.assert(

@@ -7,12 +7,15 @@
  */
 import { type Address, compareAddresses, formatAddress } from "../../ip/index.ts";
 import type { AttributeSet } from "./attributes.ts";
+import { UNREACHABLE } from "./next-hops.ts";
 
 /** A path, as far as it matters here. */
 export interface Candidate {
   set: AttributeSet;
   local: boolean;
   ibgp: boolean;
+  /** What the next hop costs; 0 of local routes. */
+  cost: number;
   /** Of the peer. */
   routerId: number;
   /** Of the peer; undefined for local routes. */
@@ -38,6 +41,11 @@ const STEPS: readonly Step[] = [
     why: (l, w) => `lower preference (${l.set.preference}, the best has ${w.set.preference})`,
   },
   { rank: ({ local }) => (local ? 0 : 1), why: () => "a local route of the same preference wins" },
+  // RFC 4271 9.1.2.1 leaves it out. As with BIRD it stays when there is no other, so that nothing is withdrawn while a link flaps.
+  {
+    rank: ({ cost }) => (cost === UNREACHABLE ? 1 : 0),
+    why: ({ set }) => `its next hop ${formatAddress(set.attributes.nextHop)} cannot be reached`,
+  },
   {
     rank: ({ set }) => -set.localPref,
     why: (l, w) => `lower LOCAL_PREF (${l.set.localPref}, the best has ${w.set.localPref})`,
@@ -57,11 +65,13 @@ const STEPS: readonly Step[] = [
       `higher MED (${l.set.med}, a path of the same neighbouring AS ${w.set.neighbourAs} has ${w.set.med})`,
   },
   { rank: ({ ibgp }) => (ibgp ? 1 : 0), why: () => "learned by iBGP, the best by eBGP" },
+  // RFC 4271 9.1.2.2 (e).
+  { rank: ({ cost }) => cost, why: () => "its next hop is farther away" },
 ];
 
 const ORIGINS = ["IGP", "EGP", "INCOMPLETE"] as const;
 
-/** What decides between paths that are equally good: RFC 4271 9.1.2.2 (f) and (g), with RFC 4456 9. The cost towards the next hop (e) is not known here. */
+/** What decides between paths that are equally good: RFC 4271 9.1.2.2 (f) and (g), with RFC 4456 9. */
 const TIES: readonly {
   compare(a: Candidate, b: Candidate): number;
   why(loser: Candidate, winner: Candidate): string;

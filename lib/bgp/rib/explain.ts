@@ -39,11 +39,12 @@ export function explain(table: Table, prefix: Prefix): Explained[] {
   return explained.sort((a, b) => a.order - b.order || (a.from < b.from ? -1 : 1)).map(({ order: _, ...rest }) => rest);
 }
 
+/** A reader takes its time: what a peer told or was sent ends when the peer goes, and its numbers may be another's by then. */
 export function* routesOf(table: Table, peer: Peer, which: "received" | "accepted" | "sent"): Iterable<PeerRoute> {
   const { paths, attributes, prefixes } = table;
   if (which === "sent") {
     const group = peer.feeds[table.family]?.group;
-    for (let id = 0; group && id < prefixes.limit; id++) {
+    for (let id = 0; group && id < prefixes.limit && peer.feeds[table.family]?.group === group; id++) {
       const set = group.sent(id);
       if (set < 0 || group.sentFrom(id) === peer.index) continue;
       yield { prefix: prefixes.prefix(id), attributes: attributes.sets[set]!.attributes, stale: false };
@@ -51,7 +52,7 @@ export function* routesOf(table: Table, peer: Peer, which: "received" | "accepte
     return;
   }
   const column = which === "received" ? "received" : "accepted";
-  for (let row = 0; row < paths.limit; row++) {
+  for (let row = 0; row < paths.limit && !peer.gone; row++) {
     if (paths.peer[row] !== peer.index || paths.received[row]! < 0 || (paths.flags[row]! & PATH.GONE) !== 0) continue;
     const set = paths[column][row]!;
     if (set < 0) continue;

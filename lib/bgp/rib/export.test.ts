@@ -111,6 +111,25 @@ describe("what goes out", () => {
     expect(extended.receiver.attributes.get(P_TEXT)?.nextHop).toEqual(parseAddress("2001:db8::254"));
   });
 
+  test("that was sent, or told, is read only as long as the peer is there", async () => {
+    const net = new Net();
+    const [a, b] = [net.peer({ type: "ibgp" }), net.peer({ type: "ebgp" })];
+    const prefixes = Array.from({ length: 100 }, (_, i) => prefix(`10.2.${i}.0/24`));
+    prefixes.forEach((one, i) => void a.reach({ med: i }, one));
+    await net.rib.settled();
+    const sent = net.rib.routesOf(b.id, "sent", 4)[Symbol.iterator]();
+    const received = net.rib.routesOf(a.id, "received", 4)[Symbol.iterator]();
+    for (let i = 0; i < 10; i++) expect([sent.next().done, received.next().done]).toEqual([false, false]);
+    for (const peer of [a, b]) net.rib.removePeer(peer.id, []);
+    await net.rib.settled();
+    // Others take the numbers of what is gone.
+    const [c, d] = [net.peer({ type: "ibgp" }), net.peer({ type: "ebgp" })];
+    prefixes.forEach((one, i) => void c.reach({ med: 1000 + i }, one));
+    await net.rib.settled();
+    expect(d.receiver.view.size).toBe(100);
+    expect([sent.next().done, received.next().done]).toEqual([true, true]);
+  });
+
   test("does not go out where its attributes fill a message, and what was there before goes", async () => {
     const net = new Net();
     const [a, b] = [

@@ -1,9 +1,9 @@
 /** What is best, and who is told of it. */
 import { describe, expect, test } from "vitest";
-import { formatCidr, parseAddress } from "../../ip/index.ts";
+import { formatAddress, formatCidr, parseAddress } from "../../ip/index.ts";
 import { cidrOf, createRib } from "./index.ts";
 import { attributes, Net, P, prefix } from "./testing/net.ts";
-import { updatesOf } from "./testing.ts";
+import { prefixText, updatesOf } from "./testing.ts";
 import type { Policy } from "./types.ts";
 
 describe("the best of a prefix", () => {
@@ -52,6 +52,113 @@ describe("the best of a prefix", () => {
     net.rib.setLocal(P, "kernel", { source: "kernel" });
     await net.rib.settled();
     expect(net.best()).toEqual([peer.id]);
+  });
+});
+
+describe("next hops and their costs", () => {
+  const [NEAR, FAR] = [parseAddress("192.0.2.1"), parseAddress("198.51.100.1")];
+
+  /** Two peers, the first of a higher LOCAL_PREF; and what is followed. */
+  function two(costs: Record<string, number>, restarting = false) {
+    const followed: string[] = [];
+    const net = new Net({
+      restarting,
+      costs: {
+        follow: (nextHop) => {
+          followed.push(formatAddress(nextHop));
+          return costs[formatAddress(nextHop)] ?? 0;
+        },
+        unfollow: (nextHop) => void followed.splice(followed.indexOf(formatAddress(nextHop)), 1),
+      },
+    });
+    return { net, followed, a: net.peer({ type: "ibgp" }), b: net.peer({ type: "ibgp" }) };
+  }
+
+  test("decide what is best, and again when they change, of prefixes that can choose", async () => {
+    const { net, followed, a, b } = two({ "198.51.100.1": Number.POSITIVE_INFINITY });
+    const alone = prefix("10.2.0.0/24");
+    a.reach({ nextHop: FAR, localPref: 200 }, P, alone);
+    await net.rib.settled();
+    // The only path is the best, whether it leads anywhere or not, and nobody asked.
+    expect([net.best(), net.best(alone), followed]).toEqual([[a.id], [a.id], []]);
+    b.reach({ nextHop: NEAR });
+    await net.rib.settled();
+    expect(net.best()).toEqual([b.id]);
+    expect(net.rib.explain(P).map(({ from, why }) => [from, why])).toEqual([
+      [b.session.name, "the best"],
+      [a.session.name, "its next hop 198.51.100.1 cannot be reached"],
+    ]);
+    expect(followed.toSorted()).toEqual(["192.0.2.1", "198.51.100.1"]);
+
+    const { length } = net.told;
+    net.rib.costsChanged([{ nextHop: FAR, cost: Number.POSITIVE_INFINITY }]);
+    net.rib.costsChanged([{ nextHop: parseAddress("203.0.113.9"), cost: 1 }]);
+    await net.rib.settled();
+    expect(net.told.length).toBe(length);
+    net.rib.costsChanged([{ nextHop: FAR, cost: 1 }]);
+    await net.rib.settled();
+    expect(net.told.length).toBe(length + 1);
+    expect(net.best()).toEqual([a.id]);
+    // Both are gone: it is as if both were there, and nothing is withdrawn.
+    net.rib.costsChanged([
+      { nextHop: FAR, cost: Number.POSITIVE_INFINITY },
+      { nextHop: NEAR, cost: Number.POSITIVE_INFINITY },
+    ]);
+    await net.rib.settled();
+    expect([net.best(), net.best(alone)]).toEqual([[a.id], [a.id]]);
+
+    net.rib.removePeer(a.id, []);
+    net.rib.removePeer(b.id, []);
+    await net.rib.settled();
+    expect(followed).toEqual([]);
+  });
+
+  test("are part of what is equally good", async () => {
+    const { net, followed, a, b } = two({});
+    a.reach({ nextHop: FAR });
+    b.reach({ nextHop: NEAR });
+    await net.rib.settled();
+    expect(net.best()).toEqual([a.id, b.id]);
+    net.rib.costsChanged([{ nextHop: FAR, cost: 1 }]);
+    // What was told stands until it is decided again.
+    expect([...net.rib.entries(4)].map(({ paths }) => paths.length)).toEqual([2]);
+    await net.rib.settled();
+    expect(net.best()).toEqual([b.id]);
+    expect(net.rib.explain(P)[1]!.why).toBe("its next hop is farther away");
+    net.rib.costsChanged([{ nextHop: NEAR, cost: 1 }]);
+    await net.rib.settled();
+    expect(net.best()).toEqual([a.id, b.id]);
+    net.rib.close();
+    expect(followed).toEqual([]);
+  });
+
+  test("change what a peer is sent by what is best, never to nothing", async () => {
+    const { net, a, b } = two({});
+    const client = net.peer({ type: "ebgp", nextHop: "keep" });
+    a.reach({ nextHop: FAR, localPref: 200 });
+    b.reach({ nextHop: NEAR });
+    await net.rib.settled();
+    for (const cost of [Number.POSITIVE_INFINITY, 1, Number.POSITIVE_INFINITY]) {
+      net.rib.costsChanged([{ nextHop: FAR, cost }]);
+      await net.rib.settled();
+      expect(client.receiver.attributes.get(prefixText(P))!.nextHop).toEqual(cost === 1 ? FAR : NEAR);
+    }
+    expect(client.receiver.events.filter((event) => event.startsWith("-"))).toEqual([]);
+  });
+
+  test("wait for the end of a restart like all else", async () => {
+    const { net, a, b } = two({}, true);
+    a.reach({ nextHop: FAR, localPref: 200 });
+    b.reach({ nextHop: NEAR });
+    net.rib.costsChanged([{ nextHop: FAR, cost: Number.POSITIVE_INFINITY }]);
+    await net.rib.settled();
+    expect(net.told).toEqual([]);
+    net.rib.endOfRestart();
+    await net.rib.settled();
+    expect(net.best()).toEqual([a.id]);
+    net.rib.costsChanged([{ nextHop: FAR, cost: Number.POSITIVE_INFINITY }]);
+    await net.rib.settled();
+    expect(net.best()).toEqual([b.id]);
   });
 });
 

@@ -5,7 +5,7 @@ import type { AdjRibIn } from "./adj-rib-in.ts";
 import type { AttributeSet } from "./attributes.ts";
 import type { BestChanges } from "./best-changes.ts";
 import { grownInt32, grownUint16 } from "./columns.ts";
-import { type Candidate, choose } from "./decision.ts";
+import { type Candidate, choose, compareTies } from "./decision.ts";
 import { PATH } from "./paths.ts";
 import { FIRST_PEER, type Peer } from "./peers.ts";
 import type { Best } from "./types.ts";
@@ -153,9 +153,10 @@ export class LocRib {
     const index = paths.peer[row]!;
     const set = attributes.sets[paths.accepted[row]!]!;
     const pathId = paths.pathId[row]! >>> 0;
-    if (index < FIRST_PEER) return { row, set, local: true, ibgp: false, routerId: index, address: undefined, pathId };
+    if (index < FIRST_PEER)
+      return { row, set, local: true, ibgp: false, cost: 0, routerId: index, address: undefined, pathId };
     const { type, routerId, address } = this.#options.peers[index]!.session;
-    return { row, set, local: false, ibgp: type === "ibgp", routerId, address, pathId };
+    return { row, set, local: false, ibgp: type === "ibgp", cost: attributes.costOf(set), routerId, address, pathId };
   }
 
   /** Of equally good paths those with next hops of their own (two reflectors tell the same one), as many as there may be. */
@@ -183,7 +184,7 @@ export class LocRib {
   }
 }
 
+/** They were as good when it was decided: what their next hops cost since then does not count. */
 function inOrder(candidates: PathCandidate[]): number[] {
-  choose(candidates);
-  return candidates.map(({ row }) => row);
+  return candidates.sort(compareTies).map(({ row }) => row);
 }

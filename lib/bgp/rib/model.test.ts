@@ -1,7 +1,7 @@
 /** The tables against the naive ones of testing.ts: whatever happens, once it is quiet everybody has been sent, and told, the same. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { parseAddress, parseCidr } from "../../ip/index.ts";
+import { type Address, formatAddress, parseAddress, parseCidr } from "../../ip/index.ts";
 import type { AsSegment, Family, Negotiated, PathAttributes } from "../wire/index.ts";
 import { Tables } from "./rib.ts";
 import { NaiveRib, prefixText, Receiver, sentText, Told, updatesOf } from "./testing.ts";
@@ -199,6 +199,19 @@ const step = fc.oneof(
       via: fc.boolean(),
     }),
   },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("costs" as const),
+      changes: fc.array(
+        fc.record({
+          nextHop: fc.constantFrom("10.0.0.2", "10.0.0.3", "10.0.0.9", "fd00::2", "fd00::3"),
+          cost: fc.constantFrom(0, 1, 1, Number.POSITIVE_INFINITY),
+        }),
+        { minLength: 1, maxLength: 4 },
+      ),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("room" as const), peer: peerIndex, room: fc.nat(3) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("settle" as const, "turn" as const) }) },
 );
@@ -215,9 +228,13 @@ class World {
   readonly told = new Told((peer) => this.names.get(peer) ?? "?");
   readonly rib: Tables;
   readonly live = new Map<number, Live>();
+  /** By next hop; 0 of those that are not in it. */
+  readonly costs = new Map<string, number>();
+  readonly followed = new Set<string>();
 
   constructor(restarting: boolean, maxPaths: number) {
-    this.naive = new NaiveRib({ routerId: OWN_ID, maxPaths });
+    const costOf = (nextHop: Address) => this.costs.get(formatAddress(nextHop)) ?? 0;
+    this.naive = new NaiveRib({ routerId: OWN_ID, maxPaths, costOf });
     this.naive.restarting = restarting;
     this.rib = new Tables({
       routerId: OWN_ID,
@@ -225,6 +242,14 @@ class World {
       onBest: this.told.onBest,
       restarting,
       maxPaths,
+      costs: {
+        follow: (nextHop) => {
+          expect(this.followed).not.toContain(formatAddress(nextHop));
+          this.followed.add(formatAddress(nextHop));
+          return costOf(nextHop);
+        },
+        unfollow: (nextHop) => expect(this.followed.delete(formatAddress(nextHop))).toBe(true),
+      },
       // Each step is a slice: whatever can come between two, does.
       sliceMs: 0,
     });
@@ -315,6 +340,13 @@ class World {
         this.naive.setLocal(prefix, s.source, route);
         return this.rib.setLocal(prefix, s.source, route);
       }
+      case "costs": {
+        for (const { nextHop, cost } of s.changes) this.costs.set(nextHop, cost);
+        const told = [...new Set(s.changes.map(({ nextHop }) => nextHop))].filter((text) => this.followed.has(text));
+        return this.rib.costsChanged(
+          told.map((text) => ({ nextHop: parseAddress(text), cost: this.costs.get(text)! })),
+        );
+      }
       case "room":
         if (!live) return;
         // None: from the next message on it takes no more.
@@ -402,7 +434,15 @@ test("whatever happens, everybody ends up with what the naive tables say", async
         for (const { prefix, source } of world.naive.locals.slice()) world.rib.setLocal(prefix, source, undefined);
         await world.rib.settled();
         expect(world.told.paths.size).toBe(0);
-        expect(world.rib.sizes()).toEqual({ prefixes: 0, paths: 0, attributes: 0, groups: 0, peers: 0 });
+        expect(world.rib.sizes()).toEqual({
+          prefixes: 0,
+          paths: 0,
+          attributes: 0,
+          groups: 0,
+          peers: 0,
+          nextHops: 0,
+        });
+        expect([...world.followed]).toEqual([]);
       },
     ),
     { numRuns: Number(process.env.RIB_RUNS ?? 400) },

@@ -6,6 +6,7 @@ import { exportRules } from "./export.ts";
 import { Feed } from "./feed.ts";
 import { Group } from "./group.ts";
 import { Importer, importRules } from "./import.ts";
+import { NextHops } from "./next-hops.ts";
 import { PATH } from "./paths.ts";
 import { FIRST_PEER, Peer } from "./peers.ts";
 import { Table } from "./table.ts";
@@ -13,6 +14,7 @@ import type {
   Best,
   Explained,
   LocalRoute,
+  NextHopCost,
   PeerCounts,
   PeerId,
   PeerRoute,
@@ -45,6 +47,7 @@ export class Tables implements Rib {
   readonly #free: FreeIndex[] = [];
   readonly #tables: Readonly<Record<Family, Table>>;
   readonly #importers: Readonly<Record<Family, Map<string, Importer>>> = { 4: new Map(), 6: new Map() };
+  readonly #nextHops: NextHops | undefined;
   readonly #groups: Readonly<Record<Family, Map<string, Group>>> = { 4: new Map(), 6: new Map() };
   #restarting: boolean;
   /** Steps since the groups were flushed. */
@@ -59,6 +62,7 @@ export class Tables implements Rib {
     this.#sliceMs = options.sliceMs ?? SLICE_MS;
     this.#restarting = options.restarting !== undefined && options.restarting !== false;
     this.#changes = new BestChanges(options.onBest);
+    this.#nextHops = options.costs && new NextHops(options.costs);
     const table = (family: Family) =>
       new Table({
         family,
@@ -66,6 +70,7 @@ export class Tables implements Rib {
         peers: this.#peers,
         onSwept: (peer) => this.#forget(peer),
         changes: this.#changes,
+        nextHops: this.#nextHops,
       });
     this.#tables = { 4: table(4), 6: table(6) };
     for (const family of FAMILIES) this.#tables[family].loc.restarting = options.restarting === true;
@@ -180,6 +185,13 @@ export class Tables implements Rib {
     this.#schedule();
   }
 
+  costsChanged(changes: readonly NextHopCost[]): void {
+    const nextHops = this.#nextHops;
+    if (!nextHops?.change(changes)) return;
+    for (const family of FAMILIES) this.#tables[family].upkeep.recost(nextHops.age);
+    this.#schedule();
+  }
+
   resume(id: PeerId): void {
     const peer = this.#up(id);
     if (!peer?.blocked) return;
@@ -245,7 +257,7 @@ export class Tables implements Rib {
   }
 
   /** How much there is of everything: for tests, which look for what was forgotten. */
-  sizes(): Record<"prefixes" | "paths" | "attributes" | "groups" | "peers", number> {
+  sizes(): Record<"prefixes" | "paths" | "attributes" | "groups" | "peers" | "nextHops", number> {
     const { 4: v4, 6: v6 } = this.#tables;
     return {
       prefixes: v4.prefixes.size + v6.prefixes.size,
@@ -253,11 +265,13 @@ export class Tables implements Rib {
       attributes: v4.attributes.size + v6.attributes.size,
       groups: this.#groups[4].size + this.#groups[6].size,
       peers: this.#byName.size,
+      nextHops: this.#nextHops?.size ?? 0,
     };
   }
 
   close(): void {
     this.#closed = true;
+    this.#nextHops?.close();
     this.#changes.clear();
     this.#idle();
   }

@@ -11,6 +11,7 @@ import type { Group } from "./group.ts";
 import type { Importer } from "./import.ts";
 import { LocRib, type LocRibOptions } from "./loc-rib.ts";
 import { LocalRoutes } from "./local.ts";
+import type { NextHops } from "./next-hops.ts";
 import { PATH, type PathTable, STALE } from "./paths.ts";
 import type { Peer, Tally } from "./peers.ts";
 import type { PrefixTable } from "./prefixes.ts";
@@ -21,7 +22,7 @@ import { View } from "./view.ts";
 /** Prefixes that are decided in one step. */
 const STEP = 2048;
 
-export type TableOptions = LocRibOptions & UpkeepOptions;
+export type TableOptions = LocRibOptions & UpkeepOptions & { readonly nextHops: NextHops | undefined };
 
 export class Table {
   readonly family: Family;
@@ -46,13 +47,14 @@ export class Table {
   #prepared: AttributeSet | number = -1;
 
   constructor(options: TableOptions) {
-    const { family, peers } = options;
+    const { family, peers, nextHops } = options;
     this.family = family;
     this.#peers = peers;
-    this.in = new AdjRibIn(family, (capacity) => {
+    const grow = (capacity: number): void => {
       this.loc.grow(capacity);
       for (const group of this.groups) group?.grow(capacity);
-    });
+    };
+    this.in = new AdjRibIn(family, grow, nextHops);
     this.prefixes = this.in.prefixes;
     this.attributes = this.in.attributes;
     this.paths = this.in.paths;

@@ -1,5 +1,5 @@
 /** For tests: the same tables from scratch at every question, with plain objects, and peers that keep what they are sent. Never imported by the product. */
-import { compareAddresses } from "../../ip/index.ts";
+import { type Address, compareAddresses } from "../../ip/index.ts";
 import {
   decodeRouteRefresh,
   decodeUpdate,
@@ -139,6 +139,8 @@ interface NaivePath {
   readonly pathId: number;
   readonly attributes: PathAttributes;
   readonly preference: number;
+  /** Infinite where nothing leads to the next hop. */
+  readonly cost: number;
   readonly local?: LocalRoute;
 }
 
@@ -152,10 +154,16 @@ export class NaiveRib {
   restarting = false;
   readonly #routerId: number;
   readonly #maxPaths: number;
+  readonly #costOf: (nextHop: Address) => number;
 
-  constructor(options: { readonly routerId: number; readonly maxPaths?: number }) {
+  constructor(options: {
+    readonly routerId: number;
+    readonly maxPaths?: number;
+    readonly costOf?: (nextHop: Address) => number;
+  }) {
     this.#routerId = options.routerId;
     this.#maxPaths = options.maxPaths ?? 64;
+    this.#costOf = options.costOf ?? (() => 0);
   }
 
   addPeer(session: RibPeer): void {
@@ -290,7 +298,9 @@ export class NaiveRib {
       seen = { ...rest, clusterList: [] };
     }
     const verdict = session.importPolicy.decide({ prefix, source: "bgp", attributes: seen });
-    return verdict && { from: peer, pathId, attributes: verdict.attributes, preference: verdict.preference ?? 100 };
+    if (!verdict) return undefined;
+    const cost = this.#costOf(verdict.attributes.nextHop);
+    return { from: peer, pathId, attributes: verdict.attributes, preference: verdict.preference ?? 100, cost };
   }
 
   #sent(prefix: Prefix, path: NaivePath, to: NaivePeer): PathAttributes | undefined {
@@ -350,6 +360,7 @@ function localPath({ source, prefix, route }: NaiveRib["locals"][number]): Naive
     pathId: 0,
     preference: { static: 200, device: 240, kernel: 10 }[source],
     local: route,
+    cost: 0,
     attributes: {
       origin: 0,
       asPath: [],
@@ -365,10 +376,11 @@ function localPath({ source, prefix, route }: NaiveRib["locals"][number]): Naive
 }
 
 /** Higher is better, up to MED. */
-function merit({ from, attributes, preference }: NaivePath): number[] {
+function merit({ from, attributes, preference, cost }: NaivePath): number[] {
   let length = 0;
   for (const { type, asns } of attributes.asPath) length += type === "sequence" ? asns.length : type === "set" ? 1 : 0;
-  return [preference, typeof from === "string" ? 1 : 0, attributes.localPref ?? 100, -length, -attributes.origin];
+  const [local, reached] = [typeof from === "string" ? 1 : 0, Number.isFinite(cost) ? 1 : 0];
+  return [preference, local, reached, attributes.localPref ?? 100, -length, -attributes.origin];
 }
 
 function neighbour({ attributes }: NaivePath): number {
@@ -389,7 +401,7 @@ function loses(path: NaivePath, other: NaivePath): boolean {
 }
 
 function sameUpToTies(a: NaivePath, b: NaivePath): boolean {
-  return merit(a).join() === merit(b).join() && external(a) === external(b);
+  return merit(a).join() === merit(b).join() && external(a) === external(b) && a.cost === b.cost;
 }
 
 /** `withinAs`: as between paths of one neighbouring AS; paths of two do not compare then. */
@@ -402,6 +414,7 @@ function beats(a: NaivePath, b: NaivePath, withinAs: boolean): boolean {
     if (difference !== 0) return difference < 0;
   }
   if (external(a) !== external(b)) return external(a) > external(b);
+  if (a.cost !== b.cost) return a.cost < b.cost;
   if (typeof a.from === "string" || typeof b.from === "string") return false;
   const originator = (p: NaivePath) => p.attributes.originatorId ?? (p.from as NaivePeer).session.routerId;
   if (originator(a) !== originator(b)) return originator(a) < originator(b);

@@ -86,9 +86,25 @@ export interface Best {
 /** Told in batches of what changed; a prefix that has no route from a peer any more has no paths. The objects are used again: copy what is to be kept. */
 export type BestListener = (changes: readonly Best[]) => void;
 
+/** What a next hop costs now: lower is better, and with `Number.POSITIVE_INFINITY` nothing leads there. */
+export interface NextHopCost {
+  readonly nextHop: Address;
+  readonly cost: number;
+}
+
+/** Who knows what next hops cost (RFC 4271 9.1.2.1): the kernel's side, by routes that are not of BGP, as the choice would else depend on itself. */
+export interface NextHopCosts {
+  /** What it costs, see {@link NextHopCost}; from now on {@link Rib.costsChanged} has to be told when that changes. */
+  follow(nextHop: Address): number;
+  /** It is of no interest any more. */
+  unfollow(nextHop: Address): void;
+}
+
 export interface RibOptions {
   readonly routerId: number;
   readonly asn: number;
+  /** Absent: every next hop can be reached and costs the same. */
+  readonly costs?: NextHopCosts;
   /** Most paths of a {@link Best}. Default 64. */
   readonly maxPaths?: number;
   readonly onBest: BestListener;
@@ -127,6 +143,8 @@ export interface Rib {
   setPolicies(peer: PeerId, importPolicy: Policy, exportPolicy: Policy): void;
   /** The local route of that prefix and source; undefined: none any more. */
   setLocal(prefix: Prefix, source: LocalRoute["source"], route: LocalRoute | undefined): void;
+  /** What followed next hops cost from now on. Prefixes that can choose, and have a path over one of them, are decided again, in slices. */
+  costsChanged(changes: readonly NextHopCost[]): void;
   /** There is room again. */
   resume(peer: PeerId): void;
   counts(peer: PeerId): PeerCounts;

@@ -1,14 +1,21 @@
-/** Work over all that a peer told, in steps between which others get their turn: taking out what is gone, and importing again by another policy. */
+/**
+ * Work over all paths, or all that a peer told, in steps between which others get their turn: taking out what is gone, importing again by another policy,
+ * and deciding again where a next hop costs something else.
+ */
 import type { Family } from "../wire/index.ts";
 import type { AdjRibIn } from "./adj-rib-in.ts";
 import { PATH } from "./paths.ts";
 import type { Peer } from "./peers.ts";
 import type { View } from "./view.ts";
+import { Walk } from "./walk.ts";
 
 /** Paths that are looked at for those that are gone, in one step. */
 const SWEEP_STEP = 4096;
 /** Paths that are imported again, in one step. */
 const IMPORT_STEP = 2048;
+
+/** Paths that are looked at for those with a next hop that costs something else, in one step. */
+const COST_STEP = 8192;
 
 /** Paths of a peer whose import policy is another. */
 interface Reimport {
@@ -30,10 +37,12 @@ export class Upkeep {
   readonly #in: AdjRibIn;
   readonly #view: View;
   #reimports: Reimport[] = [];
-  /** Where paths that are gone are being taken out, how many are still to be looked at, and whose they are. */
-  #sweepAt = 0;
-  #sweepLeft = 0;
+  /** Where paths that are gone are being taken out, and whose they are. */
+  readonly #sweepWalk = new Walk();
   readonly #sweepFor = new Set<Peer>();
+  /** Where next hops are being looked at, and since which age of the next hops they count as changed. */
+  readonly #costWalk = new Walk();
+  #costSince = 0;
 
   constructor(adjRibIn: AdjRibIn, view: View, options: UpkeepOptions) {
     this.#in = adjRibIn;
@@ -62,7 +71,7 @@ export class Upkeep {
     }
     if (!any) return;
     this.#sweepFor.add(peer);
-    this.#sweepLeft = paths.limit;
+    this.#sweepWalk.begin(paths.limit);
   }
 
   /** Imports again what a peer told, in steps. `another`: it has another address or router id, too, and all of it is decided again. */
@@ -73,15 +82,23 @@ export class Upkeep {
       this.#reimports.push({ peer, next: 0, another: another || before?.another === true });
   }
 
+  /** Next hops cost something else, from that age on: see next-hops.ts. */
+  recost(age: number): void {
+    if (!this.#costWalk.active) this.#costSince = age;
+    this.#costWalk.begin(this.#in.paths.limit);
+  }
+
   /** Whether there are paths that are gone and not taken out yet. */
   get sweeping(): boolean {
-    return this.#sweepLeft > 0;
+    return this.#sweepWalk.active;
   }
 
   /** A step of each. False: nothing to do. */
   step(): boolean {
     const { sweeping } = this;
     if (sweeping) this.#sweep();
+    const recosting = this.#costWalk.active;
+    if (recosting) this.#costStep();
     const reimport = this.#reimports[0];
     if (reimport) {
       this.#importStep(reimport);
@@ -89,27 +106,39 @@ export class Upkeep {
       this.#reimports.shift();
       if (reimport.next < this.#in.paths.limit) this.#reimports.push(reimport);
     }
-    return sweeping || reimport !== undefined;
+    return sweeping || recosting || reimport !== undefined;
   }
 
   #sweep(): void {
     const { paths } = this.#in;
     const { peers, family, onSwept } = this.#options;
-    const count = Math.min(this.#sweepLeft, SWEEP_STEP);
-    for (let i = 0; i < count; i++) {
-      if (this.#sweepAt >= paths.limit) this.#sweepAt = 0;
-      const row = this.#sweepAt++;
+    for (let i = 0; i < SWEEP_STEP; i++) {
+      const row = this.#sweepWalk.next();
+      if (row < 0) break;
       if (paths.received[row]! >= 0 && (paths.flags[row]! & PATH.GONE) !== 0)
         this.#in.remove(row, peers[paths.peer[row]!]!.tallies[family]);
     }
-    this.#sweepLeft -= count;
-    if (this.#sweepLeft > 0) return;
+    if (this.#sweepWalk.active) return;
     const done = [...this.#sweepFor];
     this.#sweepFor.clear();
     for (const peer of done) {
       if (peer.tallies[family].received === 0)
         this.#reimports = this.#reimports.filter((reimport) => reimport.peer !== peer);
       onSwept(peer);
+    }
+  }
+
+  /** A path that is alone has nothing to be chosen from. */
+  #costStep(): void {
+    const { paths, attributes } = this.#in;
+    for (let i = 0; i < COST_STEP; i++) {
+      const row = this.#costWalk.next();
+      if (row < 0) break;
+      if (paths.received[row]! < 0 || paths.accepted[row]! < 0) continue;
+      const nextHop = attributes.sets[paths.accepted[row]!]!.nextHop;
+      if (!nextHop || nextHop.changed < this.#costSince) continue;
+      const id = paths.prefix[row]!;
+      if (paths.next[this.#in.first(id)] !== 0) this.#in.queue(id);
     }
   }
 

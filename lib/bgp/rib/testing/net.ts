@@ -4,7 +4,7 @@ import type { AsSegment, Negotiated, PathAttributes } from "../../wire/index.ts"
 import { prefixOf } from "../cidr.ts";
 import { Tables } from "../rib.ts";
 import { ACCEPT, prefixText, Receiver, updatesOf } from "../testing.ts";
-import type { Best, PeerId, Prefix, RibPeer } from "../types.ts";
+import type { Best, PeerId, Prefix, RibOptions, RibPeer } from "../types.ts";
 
 export const negotiated: Negotiated = {
   fourOctetAsn: true,
@@ -44,7 +44,7 @@ export class Net {
   readonly rib: Tables;
   #next = 1;
 
-  constructor(options: { readonly restarting?: boolean | "choosing"; readonly sliceMs?: number } = {}) {
+  constructor(options: Partial<Pick<RibOptions, "restarting" | "sliceMs" | "costs">> = {}) {
     this.rib = new Tables({
       routerId: 0x0a000001,
       asn: 64512,
