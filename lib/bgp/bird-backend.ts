@@ -53,6 +53,8 @@ class BirdBackend implements Backend {
   readonly #options: BirdBackendOptions;
   #bird: Bird | undefined;
   #node: NodeBgp | undefined;
+  /** What of the configuration plain BIRD cannot do. */
+  #lacking: readonly string[] = [];
   #refused: string | undefined;
   /** Since when it does not run, and why. */
   #ended: { readonly at: number; readonly why: string } | undefined;
@@ -66,6 +68,7 @@ class BirdBackend implements Backend {
 
   configure(node: NodeBgp): Promise<void> {
     this.#node = node;
+    this.#lacking = [...bird2Problems(node), ...sayable(node).problems];
     const run = (): Promise<void> => this.#apply();
     const result = this.#work.then(run, run);
     this.#work = result;
@@ -127,7 +130,8 @@ class BirdBackend implements Backend {
     const node = this.#node;
     const ended = this.#ended;
     const problems = [
-      ...(node ? [...node.problems, ...bird2Problems(node), ...sayable(node).problems] : []),
+      ...(node?.problems ?? []),
+      ...this.#lacking,
       ...(ended ? [`BIRD is not running: ${ended.why}; it is started again`] : []),
       ...(this.#refused === undefined ? [] : [this.#refused]),
     ];

@@ -168,6 +168,8 @@ describe("what cannot be said", () => {
       expect.stringMatching(/^the password of BGPPeer tor has a quotation mark.*there is no session with 10\.0\.0\.2$/),
     ]);
     expect(sayable(model)).toEqual({ model, problems: [] });
+    const { address: _, ...ipv4 } = sampleNode({ ipv4: { peers } }).ipv4;
+    expect(sayable({ ...sampleNode(), ipv4 }).problems).toEqual([]);
   });
 
   it("never gets out of its place: with strings taken away, the text is the same", () => {

@@ -58,6 +58,8 @@ export function sayable(model: NodeBgp): { readonly model: NodeBgp; readonly pro
   const problems: string[] = [];
   const family = (of: Family) => {
     const bgp = familyOf(model, of);
+    // Where the node has no address of the family there are no sessions to be left out.
+    if (bgp.address === undefined) return bgp;
     const peers = bgp.peers.filter((peer) => {
       const words = new Words();
       peerProtocol(model, of, peer, words);
