@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 const root = import.meta.dirname;
 const out = join(root, "dist");
-const programs = ["calico-cni", "calico-ipam", "calicoctl", "calico-node"];
+const programs = ["calico-cni", "calico-ipam", "calicoctl", "calico-node", "calico-kube-controllers"];
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 mkdirSync(out, { recursive: true });

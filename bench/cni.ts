@@ -7,6 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { startEtcd } from "../lib/datastore/testing.ts";
 import { type ApiServer, apiServerMissing, startApiServer } from "../lib/kubernetes/testing/index.ts";
+import { startBenchAgent } from "./agent.ts";
 import { type Command, type Contestant, floor, kubernetesPlugin, type Pod, plugin } from "./cni-contestants.ts";
 import { enterSandbox, must } from "./sandbox.ts";
 import { machine, markdownTable, median, ms, percentile } from "./stats.ts";
@@ -49,6 +50,10 @@ const stores: Record<string, { config: object; env: Record<string, string> }> = 
     config: { datastore_type: "sqlite", datastore_file: join(folder, "datastore.db") },
     env: { DATASTORE_TYPE: "sqlite", DATASTORE_FILE: join(folder, "datastore.db") },
   },
+  "sqlite by the agent": {
+    config: { datastore_type: "sqlite", datastore_file: join(folder, "agent.db") },
+    env: { DATASTORE_TYPE: "sqlite", DATASTORE_FILE: join(folder, "agent.db") },
+  },
   etcd: {
     config: { datastore_type: "etcdv3", etcd_endpoints: etcd.endpoint },
     env: { DATASTORE_TYPE: "etcdv3", ETCD_ENDPOINTS: etcd.endpoint },
@@ -77,11 +82,17 @@ for (const store of Object.values(stores)) {
   if (applied.status !== 0) throw new Error(`calicoctl apply: ${applied.stderr}${applied.stdout}`);
 }
 
+const byAgent = stores["sqlite by the agent"]!;
+const agent = await startBenchAgent(join(dist, "calico-node"), folder, "bench-node", byAgent.env);
+
 const DEBIAN = "/usr/lib/cni";
 const hostLocal = (subnet: string) => ({ type: "host-local", subnet, routes: [{ dst: "0.0.0.0/0" }] });
 mkdirSync(join(folder, "batch"));
 const contestants: Contestant[] = [
   plugin("calico, sqlite", join(dist, "calico-cni"), dist, calicoConfig("bench-sqlite", stores.sqlite!.config)),
+  agent.serving(
+    plugin("calico, sqlite, fast path", join(dist, "calico-cni"), dist, calicoConfig("bench-agent", byAgent.config)),
+  ),
   plugin("calico, etcd", join(dist, "calico-cni"), dist, calicoConfig("bench-etcd", stores.etcd!.config)),
   ...apiServers.map((server, index) =>
     kubernetesPlugin(index === 0 ? "v1" : "v3", server, join(dist, "calico-cni"), dist),
@@ -299,6 +310,7 @@ try {
   await oneAtATime();
   await allAtOnce();
 } finally {
+  await agent.stop();
   await etcd.stop();
   for (const server of apiServers) {
     server.resume();

@@ -45,13 +45,17 @@ export const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "lib/bgp/bird": ["lib/bgp/model"],
   "lib/bgp": ["lib/bgp", "lib/datastore", "lib/api", "lib/netlink"],
   "lib/node": ["lib/datastore", "lib/api", "lib/netlink", "lib/ipam"],
+  "lib/controllers": ["lib/datastore", "lib/api", "lib/ipam", "lib/kubernetes", "lib/selector"],
+  // How the plugin is let into an API server.
+  "lib/install": ["lib/kubernetes"],
   "lib/explain": ["lib/policy-agent/calc", "lib/api", "lib/selector"],
   "lib/policy-agent": ["lib/policy-agent", "lib/routes", "lib/datastore", "lib/api", "lib/netlink"],
   cmd: ["lib", "cmd"],
   conformance: ["lib", "conformance"],
   // Test beds and drivers of real peers.
   bench: ["lib", "conformance"],
-  scripts: ["lib", "scripts"],
+  // cmd: what each program may ask of an API server stands beside it, and the manifest is made of that.
+  scripts: ["lib", "scripts", "cmd"],
 };
 
 const GROUND = ["lib/sys", "lib/ip", "lib/telemetry", "lib/wait"];
@@ -66,11 +70,14 @@ const TESTS = /\.(test|suite)\.ts$|\/suite\.ts$|\/testing\.ts$|^conformance\/|^b
 const TEST_DOORS = ["testing.ts", "testing/index.ts"];
 /** Doors beside index.ts, of parts that few load. */
 const SIDE_DOORS: Readonly<Record<string, readonly string[]>> = {
+  "lib/attach": ["remote/client.ts", "remote/server.ts"],
   "lib/api": ["crd/index.ts", "kubernetes/index.ts", "kubernetes/namespace.ts", "kubernetes/pod.ts"],
+  "lib/ipam": ["node/index.ts"],
+  "lib/install": ["image.ts"],
   "lib/kubernetes": ["conversion/index.ts"],
   "lib/node": ["environment.ts", "supervise.ts", "time.ts"],
   "lib/netlink": ["netfilter/index.ts"],
-  "lib/sys": ["inotify.ts", "tcp.ts", "udp.ts"],
+  "lib/sys": ["inotify.ts", "tcp.ts", "udp.ts", "unix.ts"],
   "lib/telemetry": ["daemon.ts", "exit.ts"],
   "lib/wait": ["duration.ts"],
 };

@@ -2,14 +2,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { expect, test } from "vitest";
 
-/** What an ordinary ADD or DEL loads: these, and all that they import statically. docs/decisions/0003 says why it matters. */
-const ROOTS = [
-  "cmd/calico/main.ts",
-  "cmd/calico-cni/main.ts",
-  "cmd/calico-cni/verbs.ts",
-  "lib/datastore/sqlite/store.ts",
-  "lib/datastore/etcd/store.ts",
-];
+/** What an ADD or DEL loads that the agent carries out: these, and all that they import statically. docs/decisions/0003 says why it matters. */
+const BY_AGENT = ["cmd/calico/main.ts", "cmd/calico-cni/main.ts", "cmd/calico-cni/verbs.ts"];
+/** What an ordinary one loads where there is no agent. */
+const ROOTS = [...BY_AGENT, "cmd/calico-cni/direct.ts", "lib/datastore/sqlite/store.ts", "lib/datastore/etcd/store.ts"];
 /** What it loads besides where the datastore is Kubernetes, or `policy.type` is k8s. */
 const KUBERNETES_ROOTS = ["lib/datastore/kubernetes/open.ts", "lib/attach/kubernetes.ts"];
 const FOR_KUBERNETES =
@@ -45,6 +41,12 @@ test("the plugin's ADD and DEL load no node: module", () => {
   const { files, modules } = walk([...ROOTS, ...KUBERNETES_ROOTS]);
   expect(files.length, "the walk reaches the libraries").toBeGreaterThan(60);
   expect(modules).toEqual([]);
+});
+
+test("where the agent does the work they load nothing that is for doing it", () => {
+  const { files } = walk(BY_AGENT);
+  expect(files).toContain("lib/attach/remote/client.ts");
+  expect(files.filter((file) => /^lib\/(api|datastore|ipam|kubernetes|netlink|veth)\//.test(file))).toEqual([]);
 });
 
 test("without Kubernetes they load nothing that is for it", () => {

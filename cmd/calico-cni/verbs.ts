@@ -1,20 +1,34 @@
-import {
-  addAttachment,
-  checkAttachment,
-  collectGarbage,
-  deleteAttachment,
-  pluginOf,
-  statusOfPlugin,
-} from "../../lib/attach/index.ts";
+import { attachByAgent } from "../../lib/attach/remote/client.ts";
+import type { Invocation, Plugin, Result } from "../../lib/cni/index.ts";
 
-/** What the CNI plugin does for each verb. A file of its own, so that VERSION does not load it. */
-export const plugin = pluginOf(
-  {
-    add: addAttachment,
-    del: deleteAttachment,
-    check: checkAttachment,
-    gc: collectGarbage,
-    status: statusOfPlugin,
+const direct = async (): Promise<Plugin> => (await import("./direct.ts")).plugin;
+
+/**
+ * What the CNI plugin does for each verb: has the node's agent do it, and does it itself where there is none, or it is not the agent's to do. A file of its
+ * own, so that VERSION does not load it.
+ */
+export const plugin: Plugin = {
+  async add(call) {
+    const answer = await ask(call);
+    return answer ? answer.result! : (await direct()).add(call);
   },
-  "cni-plugin",
-);
+  async del(call) {
+    if (!(await ask(call))) await (await direct()).del(call);
+  },
+  async check(call) {
+    if (!(await ask(call))) await (await direct()).check(call);
+  },
+  gc: async (call) => (await direct()).gc(call),
+  status: async (call) => (await direct()).status(call),
+};
+
+/** Undefined: not served. */
+async function ask(call: Invocation): Promise<{ readonly result?: Result } | undefined> {
+  const answer = await attachByAgent(call);
+  if (answer.served) return answer;
+  if (call.config.log.level === "debug") {
+    const { attachLogger } = await import("../../lib/attach/index.ts");
+    attachLogger(call.config).debug("does the work itself", { why: answer.why });
+  }
+  return undefined;
+}

@@ -59,7 +59,8 @@ export async function runBgp(env: Env): Promise<number> {
     if (!client) return 0;
     report.datastore = undefined;
     try {
-      await keepNode({ client, backend, report, source, env, signal, log });
+      const keeping = { client, backend, report, source, env, signal, log };
+      await Promise.all([keepNode(keeping), keepPlugin(keeping)]);
     } finally {
       await client.close();
     }
@@ -160,6 +161,26 @@ async function keepNetworkUp({ source, env, signal, log }: Keeping, kubernetes: 
       // All sessions shall be up, however long this process has been running.
       whyNotReady(await source.status(), 0) ??
       (env.FELIX_HEALTHENABLED === "true" ? await askFelix("readiness", env) : undefined),
+    log,
+    signal,
+  });
+}
+
+/** Keeps what the CNI plugin needs of the node's files: its kubeconfig, and the network configuration once there would be a network. */
+async function keepPlugin({ source, report, env, signal, log }: Keeping): Promise<void> {
+  const { keepCni } = await import("../../lib/install/index.ts");
+  await keepCni({
+    env,
+    node: env.CALICO_K8S_NODE_REF || nodeName(env),
+    // What is in its way is in its own log, and in the probe's answer.
+    whyNotEnforced: async () =>
+      env.FELIX_HEALTHENABLED === "true" && (await askFelix("readiness", env)) !== undefined
+        ? "felix is not ready"
+        : undefined,
+    whyNotReached: async () => whyNotReady(await source.status(), Date.now() - report.startedAt),
+    onTrouble: (why) => {
+      report.cni = why;
+    },
     log,
     signal,
   });

@@ -1,4 +1,5 @@
 import type { Env } from "../../lib/cli/index.ts";
+import { addTokenMetrics } from "../../lib/install/index.ts";
 import {
   type AgentConfig,
   type ConfigInputs,
@@ -8,6 +9,7 @@ import {
 } from "../../lib/policy-agent/index.ts";
 import { pathExists, readTextFile } from "../../lib/sys/index.ts";
 import { joinLoggers, type Level, type Logger, openLogger } from "../../lib/telemetry/index.ts";
+import { serveAttach } from "./attach.ts";
 import { datastoreOf, nodeName, openDatastore, stopOn, takeLock } from "./process.ts";
 
 const CONFIG_FILE = "/etc/calico/felix.cfg";
@@ -43,6 +45,9 @@ export async function runFelix(env: Env): Promise<number> {
     onConfig: (now) => {
       loggers = loggersOf(now);
     },
+    addMetrics: (metrics) => addTokenMetrics(metrics, env),
+    serve: (running) =>
+      serveAttach(running, { nodeName: config.FelixHostname, datastore: datastoreOf(datastore, "felix"), log }),
     signal: stop.signal,
   });
 }

@@ -25,7 +25,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   "node-services": BY_BGP,
   confd: "`calico-node bgp` speaks BGP itself, and keeps BIRD configured with CALICO_BGP_SPEAKER=bird",
   "allocate-tunnel-addrs": "this version makes no tunnels",
-  "monitor-token": "the CNI plugin goes on with the kubeconfig that it was installed with",
+  "monitor-token": BY_BGP,
 };
 
 const PROGRAM: Program = {

@@ -8,6 +8,8 @@ export class NodeReport {
   datastore: string | undefined;
   /** Why start-up failed the last time; undefined: it did not. */
   start: string | undefined;
+  /** Why pods cannot be attached to this node, or soon cannot; undefined: nothing is known to be in the way. */
+  cni: string | undefined;
   /** Start-up is done. */
   prepared = false;
   /** When the back end was told last what BGP shall be, in milliseconds since 1970. */
@@ -38,6 +40,7 @@ export class NodeReport {
     const waitsFor = [
       ...(this.datastore === undefined ? [] : [`the datastore cannot be used: ${this.datastore}`]),
       ...(this.prepared || this.start === undefined ? [] : [`the node is not prepared: ${this.start}`]),
+      ...(this.cni === undefined ? [] : [this.cni]),
     ];
     if (waitsFor.length === 0 && hasBgp && this.configuredAt === undefined) {
       const missing = [...this.missing];

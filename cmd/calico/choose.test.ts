@@ -11,6 +11,8 @@ const cases: [string, string[], Record<string, string>, string, string[]][] = [
   ["calico", ["ipam", "show"], {}, "calico-ipam", ["show"]],
   ["calico", ["component", "cni", "plugin"], { CNI_COMMAND: "ADD" }, "calico-cni", []],
   ["calico", ["component", "cni", "ipam"], { CNI_COMMAND: "DEL" }, "calico-ipam-plugin", []],
+  ["calico", ["component", "cni", "install"], {}, "calico", ["install", "--stay"]],
+  ["calico", ["install", "--only=executables"], {}, "calico", ["install", "--only=executables"]],
   ["calico", ["--help"], {}, "calico", ["--help"]],
   ["calico", ["version"], {}, "calico", ["version"]],
   ["calico-cni", [], { CNI_COMMAND: "ADD" }, "calico-cni", []],
@@ -22,6 +24,14 @@ const cases: [string, string[], Record<string, string>, string, string[]][] = [
   ["calico", ["component", "node", "health", "--felix-live"], {}, "calico-node", ["health", "--felix-live"]],
   ["calico", ["component", "felix"], {}, "calico-node", ["felix"]],
   ["calico", ["component", "confd", "--run-once"], {}, "calico-node", ["confd", "--run-once"]],
+  ["calico-kube-controllers", ["check-status", "-r"], {}, "calico-kube-controllers", ["check-status", "-r"]],
+  [
+    "calico",
+    ["component", "kube-controllers", "kube-controllers-health", "-l"],
+    {},
+    "calico-kube-controllers",
+    ["kube-controllers-health", "-l"],
+  ],
   ["some-other-name", [], { CNI_COMMAND: "VERSION" }, "calico-cni", []],
 ];
 

@@ -1,4 +1,11 @@
-export type Program = "calico-cni" | "calico-ipam" | "calico-ipam-plugin" | "calicoctl" | "calico-node" | "calico";
+export type Program =
+  | "calico-cni"
+  | "calico-ipam"
+  | "calico-ipam-plugin"
+  | "calicoctl"
+  | "calico-node"
+  | "calico-kube-controllers"
+  | "calico";
 
 export interface Choice {
   readonly program: Program;
@@ -26,16 +33,23 @@ export function chooseProgram(
       return { program: "calicoctl", args: rest };
     case "calico-node":
       return { program: "calico-node", args: rest };
+    case "calico-kube-controllers":
+      return { program: "calico-kube-controllers", args: rest };
   }
   const [verb, ...after] = rest;
   if (verb === "ctl") return { program: "calicoctl", args: after };
   if (verb === "ipam") return { program: "calico-ipam", args: after };
   if (verb === "component" && after[0] === "node") return { program: "calico-node", args: after.slice(1) };
+  if (verb === "component" && after[0] === "kube-controllers") {
+    return { program: "calico-kube-controllers", args: after.slice(1) };
+  }
   // Upstream has them beside node, and its service scripts call them so.
   if (verb === "component" && (after[0] === "felix" || after[0] === "confd")) {
     return { program: "calico-node", args: after };
   }
   if (verb === "component" && after[0] === "cni") {
+    // Upstream's installer is a container's main program.
+    if (after[1] === "install") return { program: "calico", args: ["install", "--stay", ...after.slice(2)] };
     if (after[1] === "plugin") return { program: "calico-cni", args: after.slice(2) };
     if (after[1] === "ipam") {
       return { program: called ? "calico-ipam-plugin" : "calico-ipam", args: after.slice(2) };

@@ -7,13 +7,15 @@ What it is called by decides what it does:
   calico-ipam       the IPAM plugin for a runtime; for people: show, check, release, split, configure
   calicoctl         create, apply, get and delete Calico's resources; explain what policy does with a connection
   calico-node       the agent of a node: network policy, routes to workloads
+  calico-kube-controllers   the controllers of a cluster: gives back what deleted nodes and lost pods held
 
 The same under one name:
-  calico install [--bin-dir DIR]   put calico and calico-ipam into a CNI bin directory (/opt/cni/bin)
+  calico install [--dry-run]       put calico and calico-ipam into a node, and what they need; see --help
   calico crds [--group v1|v3]      print what a Kubernetes cluster needs to hold Calico's resources
   calico ipam ...                  calico-ipam
   calico ctl ...                   calicoctl
   calico component node ...        calico-node
+  calico component kube-controllers ...   calico-kube-controllers
   calico version
 `;
 

@@ -32,6 +32,10 @@ switch (program) {
     // Whatever a daemon still has open when it ends, must not keep it.
     process.exit();
     break;
+  case "calico-kube-controllers":
+    process.exitCode = await (await import("../calico-kube-controllers/main.ts")).main(args, process.env);
+    process.exit();
+    break;
   default:
     process.exitCode = await calico.main(args);
 }

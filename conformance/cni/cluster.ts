@@ -1,6 +1,10 @@
 import { readdirSync } from "node:fs";
 import { createLab, type Lab, type LabOptions, type Node, type Outcome, type Pod } from "../lab/index.ts";
+import { Agent } from "./agent.ts";
 import { type Records, readEtcd, readSqlite } from "./records.ts";
+
+/** Whether the suites are run by way of the nodes' agents, which put right at once what somebody changes of an interface on the host. */
+export const BY_AGENT = process.env.CALICO_CNI_BY === "agent";
 
 export type Backend = "sqlite" | "etcd";
 
@@ -9,6 +13,8 @@ export interface Cluster {
   readonly lab: Lab;
   readonly nodes: readonly Node[];
   readonly backend: Backend;
+  /** The nodes' agents, where the cluster has them. */
+  readonly agents: readonly Agent[];
   /** What a network configuration says to find the datastore, and what a command line's environment says. */
   readonly keys: Readonly<Record<string, string>>;
   readonly env: Readonly<Record<string, string>>;
@@ -30,6 +36,8 @@ export interface ClusterOptions extends LabOptions {
   readonly backend?: Backend;
   /** Default: 10.65.0.0/16 in blocks of 64, and fd65::/112 in blocks of 64. */
   readonly pools?: readonly object[];
+  /** Whether `calico-node felix` serves the plugin on every node. Default: CALICO_CNI_BY=agent in the environment, with which all suites run by way of it. */
+  readonly agent?: boolean;
 }
 
 export const pool = (name: string, cidr: string, spec: object = {}): object => ({
@@ -42,11 +50,12 @@ export const pool = (name: string, cidr: string, spec: object = {}): object => (
 const POOLS = [pool("pool4", "10.65.0.0/16"), pool("pool6", "fd65::/112")];
 
 export async function createCluster(options: ClusterOptions = {}): Promise<Cluster> {
-  const { backend = "sqlite", pools = POOLS, ...lab } = options;
+  const { backend = "sqlite", pools = POOLS, agent = BY_AGENT, ...lab } = options;
   const cluster = new LabCluster(await createLab(lab), backend);
   try {
     if (backend === "etcd") await cluster.startEtcd();
     if (pools.length > 0) await cluster.apply(...pools);
+    if (agent) await cluster.startAgents();
     return cluster;
   } catch (error) {
     await cluster.dispose();
@@ -58,6 +67,7 @@ class LabCluster implements Cluster {
   readonly nodes: readonly Node[];
   readonly keys: Readonly<Record<string, string>>;
   readonly env: Readonly<Record<string, string>>;
+  agents: readonly Agent[] = [];
   readonly #endpoint: string;
 
   constructor(
@@ -110,6 +120,12 @@ class LabCluster implements Cluster {
     return this.backend === "sqlite"
       ? readSqlite(`${this.lab.machineShare}/datastore.db`)
       : readEtcd(this.nodes[0]!, this.#endpoint);
+  }
+
+  async startAgents(): Promise<void> {
+    const agents = this.nodes.map((node) => new Agent(node, this.env));
+    await Promise.all(agents.map((agent) => agent.start()));
+    this.agents = agents;
   }
 
   dispose(): Promise<void> {

@@ -442,7 +442,7 @@ describe("resources", () => {
       {},
       [
         "apiVersion: is missing; it must be projectcalico.org/v3",
-        "kind: is missing; it must be one of BGPConfiguration, BGPFilter, BGPPeer, BlockAffinity, CalicoNodeStatus, ClusterInformation, ClusterNetworkPolicy, EndpointSlice, FelixConfiguration, GlobalNetworkPolicy, GlobalNetworkSet, HostEndpoint, IPAMBlock, IPAMConfiguration, IPAMHandle, IPPool, IPReservation, Namespace, NetworkPolicy, NetworkSet, Node, Pod, Profile, Secret, Service, ServiceAccount, StagedGlobalNetworkPolicy, StagedKubernetesNetworkPolicy, StagedNetworkPolicy, Tier, WorkloadEndpoint",
+        "kind: is missing; it must be one of BGPConfiguration, BGPFilter, BGPPeer, BlockAffinity, CalicoNodeStatus, ClusterInformation, ClusterNetworkPolicy, EndpointSlice, FelixConfiguration, GlobalNetworkPolicy, GlobalNetworkSet, HostEndpoint, IPAMBlock, IPAMConfiguration, IPAMHandle, IPPool, IPReservation, KubeControllersConfiguration, Namespace, NetworkPolicy, NetworkSet, Node, Pod, Profile, Secret, Service, ServiceAccount, StagedGlobalNetworkPolicy, StagedKubernetesNetworkPolicy, StagedNetworkPolicy, Tier, WorkloadEndpoint",
       ],
     ],
     [
@@ -596,6 +596,7 @@ describe("the registry", () => {
           "NAME CIDR NAT IPIPMODE VXLANMODE DISABLED DISABLEBGPEXPORT SELECTOR ASSIGNMENTMODE",
         ],
         IPReservation: ["NAME", "NAME CIDRS"],
+        KubeControllersConfiguration: ["NAME", "NAME"],
         NetworkPolicy: ["NAME TIER", "NAME TIER ORDER SELECTOR"],
         NetworkSet: ["NAME", "NAME NETS"],
         Node: ["NAME", "NAME ASN IPV4 IPV6"],

@@ -18,6 +18,7 @@ import { IPAMHandle } from "./ipamhandle.ts";
 import { IPPool } from "./ippool.ts";
 import { IPReservation } from "./ipreservation.ts";
 import type { Kind } from "./kind.ts";
+import { KubeControllersConfiguration } from "./kubecontrollersconfiguration.ts";
 import { KUBERNETES_KINDS } from "./kubernetes/index.ts";
 import { NetworkPolicy } from "./networkpolicy.ts";
 import { NetworkSet } from "./networkset.ts";
@@ -50,6 +51,7 @@ export const KINDS: readonly Kind[] = [
   IPAMHandle,
   IPPool,
   IPReservation,
+  KubeControllersConfiguration,
   NetworkPolicy,
   NetworkSet,
   Node,

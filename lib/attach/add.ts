@@ -1,7 +1,7 @@
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { CniError, errorCode, type Invocation, type Result } from "../cni/index.ts";
 import type { Client, Operation } from "../datastore/index.ts";
-import { type Assigned, createIpam, type Ipam } from "../ipam/index.ts";
+import type { Assigned, Ipam } from "../ipam/index.ts";
 import {
   checkPodInterface,
   createPodInterface,
@@ -32,7 +32,7 @@ import {
   writeEndpoint,
 } from "./endpoint.ts";
 import { step } from "./failure.ts";
-import type { Host } from "./host.ts";
+import { type Host, ipamOf, netnsOf } from "./host.ts";
 import { handleOf, type Identity, identify, identityIn, ownerMark } from "./identity.ts";
 import type { PodFacts } from "./kubernetes.ts";
 import { addressesOf, attachmentResult, hostSide, interfacePlan, randomMac } from "./plan.ts";
@@ -80,7 +80,7 @@ export async function addAttachment(call: Invocation, host: Host): Promise<Resul
     throw new CniError(errorCode.invalidEnvironment, `CNI_NETNS does not exist: ${call.environment.netns}`);
   }
   const work = async (client: Client): Promise<Result> => {
-    const ipam = createIpam(client, { clock: host.now, log: host.log });
+    const ipam = ipamOf(client, host);
     const result = await attach({ call, host, client, ipam, identity: identityIn(client, identity), mtu });
     host.log.info("attached", {
       container: identity.containerId,
@@ -293,6 +293,7 @@ function addressesAssigned({ v4, v6 }: Assigned): string[] {
 async function wire(work: Work, recorded: Recorded, existing: WorkloadEndpoint | undefined): Promise<void> {
   const { call, host, identity, mtu } = work;
   const { addresses, endpoint } = recorded;
+  await host.agent?.turn();
   const plan = interfacePlan(call, host, identity, { addresses, mac: endpoint.spec.mac!, mtu });
   const previous = existing?.spec.containerID;
   if (previous === identity.containerId) {
@@ -364,7 +365,7 @@ async function undo(work: Work, cause: unknown, wired: boolean): Promise<void> {
   if (wired && leftInterface(cause)) {
     await attempt("removing the interface", () =>
       deletePodInterface({
-        netns: call.environment.netns,
+        netns: netnsOf(call, host),
         containerInterface: identity.ifName,
         hostInterface: identity.hostInterface,
         owner: identity.owner,

@@ -1,14 +1,13 @@
 import { addressOf, CniError, errorCode, type Invocation, parseResult, type Result } from "../cni/index.ts";
 import type { Client } from "../datastore/index.ts";
 import { formatAddress } from "../ip/index.ts";
-import { createIpam } from "../ipam/index.ts";
 import { checkPodInterface } from "../veth/index.ts";
 import { callIpamPlugin, isOwnIpam } from "./addresses.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
 import { hostNetwork, readEndpoint } from "./endpoint.ts";
 import { step } from "./failure.ts";
 import { networkOfInterface } from "./guest.ts";
-import type { Host } from "./host.ts";
+import { type Host, ipamOf } from "./host.ts";
 import { type Identity, identify, identityIn, ownerMark } from "./identity.ts";
 import { interfacePlan } from "./plan.ts";
 import { usesKubernetes } from "./profile.ts";
@@ -121,7 +120,7 @@ async function checkRecords(
   const network = networkOfInterface(host, identity, endpoint);
   if (isOwnIpam(call)) {
     const handle = `${network}.${identity.containerId}`;
-    const held = new Set((await createIpam(client).ipsByHandle(handle)).map(({ address }) => address));
+    const held = new Set((await ipamOf(client, host).ipsByHandle(handle)).map(({ address }) => address));
     const missing = expected.addresses.filter((address) => !held.has(address));
     if (missing.length > 0 && !(await isPastIpam(call, host, client, identity))) {
       for (const address of missing) problems.push(`the address ${address} is not assigned to the handle ${handle}`);

@@ -115,6 +115,7 @@ export async function withClient<T>(
   work: (client: Client) => Promise<T>,
   create = false,
 ): Promise<T> {
+  if (host.agent) return work(host.agent.client);
   const where = datastoreConfig(config, host.env);
   const client = await step("the datastore cannot be opened", () =>
     host.openClient(where.type === "sqlite" ? { ...where, create } : where),

@@ -2,14 +2,14 @@ import { IPAMHandle, ipamHandleRef } from "../api/ipamhandle.ts";
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import type { Invocation } from "../cni/index.ts";
 import { type Client, DatastoreError, type Operation } from "../datastore/index.ts";
-import { createIpam, type Ipam, type Released } from "../ipam/index.ts";
+import type { Ipam, Released } from "../ipam/index.ts";
 import { folderOf, makeFolder } from "../sys/index.ts";
 import { type DeleteOutcome, type DeletePlan, deletePodInterface } from "../veth/index.ts";
 import { callIpamPlugin, isOwnIpam, underLock } from "./addresses.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
 import { deleteEndpoint, endpointsOfPod, readEndpointToDelete } from "./endpoint.ts";
 import { step } from "./failure.ts";
-import type { Host } from "./host.ts";
+import { type Host, ipamOf, netnsOf } from "./host.ts";
 import { type Identity, identify, identityIn, isAnotherInterface } from "./identity.ts";
 import { hostSide } from "./plan.ts";
 import { checkNetns, readNodename } from "./settings.ts";
@@ -26,7 +26,7 @@ export async function deleteAttachment(call: Invocation, host: Host): Promise<vo
   const node = readNodename(call.config, host, true);
   const asked = identify(call, node, host.env);
   // The path may lead to the host itself by now (a reused PID): then there is nothing of the pod in it.
-  const netns = call.environment.netns !== "" && isPodNetns(call, host) ? call.environment.netns : undefined;
+  const netns = call.environment.netns !== "" && isPodNetns(call, host) ? netnsOf(call, host) : undefined;
   await withClient(call.config, host, async (client) => {
     const identity = identityIn(client, asked);
     const [information, endpoint] = await step("the datastore cannot be read", () =>
@@ -57,7 +57,7 @@ export async function deleteAttachment(call: Invocation, host: Host): Promise<vo
       }
     }
     const outcome = await step(`the interface ${identity.ifName} cannot be removed`, () =>
-      removeInterface(host, {
+      (host.agent?.removeInterface ?? ((plan: DeletePlan) => removeInterface(host, plan)))({
         ...(netns === undefined ? {} : { netns }),
         containerInterface: identity.ifName,
         hostInterface: recorded?.spec.interfaceName ?? identity.hostInterface,
@@ -115,7 +115,7 @@ async function release(
   recorded: WorkloadEndpoint | undefined,
 ): Promise<void> {
   if (isOwnIpam(call)) {
-    const ipam = createIpam(client, { clock: host.now, log: host.log });
+    const ipam = ipamOf(client, host);
     await step("the addresses cannot be released", () =>
       underLock(call, host, async () => {
         const { found } = await releaseContainer(client, ipam, identity, host, recorded);

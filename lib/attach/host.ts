@@ -1,7 +1,11 @@
+import type { Invocation } from "../cni/index.ts";
 import type { Client, DatastoreConfig } from "../datastore/index.ts";
 import { openClient } from "../datastore/index.ts";
+import { createIpam, type Ipam } from "../ipam/index.ts";
 import { type Namespace, readSysctl } from "../sys/index.ts";
 import type { Logger } from "../telemetry/index.ts";
+import type { DeleteOutcome, DeletePlan } from "../veth/index.ts";
+import type { AwaitedEndpoint } from "./wait.ts";
 
 /** The machine as attachments see it: its fixed files, its name, its way to the datastore. */
 export interface Host {
@@ -26,6 +30,40 @@ export interface Host {
   openClient(config: DatastoreConfig): Promise<Client>;
   /** Milliseconds since 1970. */
   now(): number;
+  /** What the node's agent does otherwise than the plugin; see remote/. Absent in the plugin. */
+  readonly agent?: AgentSide;
+}
+
+/** An attachment by the process that stays: with what it keeps between one pod and the next, on behalf of a plugin that waits. */
+export interface AgentSide {
+  /** The path by which this process reaches the pod's namespace, which by that of CNI_NETNS it may not; "": there is none any more. */
+  readonly netns: string;
+  /** Open, and stays so. */
+  readonly client: Client;
+  readonly allocator: Allocator;
+  /** Resolves when the endpoint's policy is in the kernel; rejects when it takes longer than `milliseconds`. */
+  readonly policyInForce: (endpoint: AwaitedEndpoint, milliseconds: number) => Promise<void>;
+  /** Resolves when everything else that waits has had its turn: to be waited for before work that keeps the process to itself. */
+  readonly turn: () => Promise<void>;
+  /** Removes an interface where it keeps nobody waiting: the kernel takes 30 ms for it. */
+  readonly removeInterface: (plan: DeletePlan) => Promise<DeleteOutcome>;
+}
+
+/** The one allocator of a process that stays. It needs no lock file: all it writes, it compares and swaps. */
+export interface Allocator {
+  readonly ipam: Ipam;
+  /** Runs what writes, when it is its turn. */
+  run<T>(work: () => Promise<T>): Promise<T>;
+}
+
+/** Where this process finds the pod's namespace. */
+export function netnsOf(call: Pick<Invocation, "environment">, host: Host): string {
+  return host.agent?.netns ?? call.environment.netns;
+}
+
+/** The allocator for one call. */
+export function ipamOf(client: Client, host: Host): Ipam {
+  return host.agent?.allocator.ipam ?? createIpam(client, { clock: host.now, log: host.log });
 }
 
 /** This machine. */

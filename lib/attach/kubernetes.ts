@@ -22,7 +22,7 @@ import { type Annotated, isPastIpam, type Wishes, wishesOf } from "./annotations
 import { apiServerConfig } from "./datastore.ts";
 import { type EndpointFields, hostNetwork } from "./endpoint.ts";
 import { step } from "./failure.ts";
-import type { Host } from "./host.ts";
+import { type Host, netnsOf } from "./host.ts";
 import type { Identity } from "./identity.ts";
 
 /** What an ADD needs to know about a Kubernetes pod. */
@@ -181,7 +181,7 @@ function convert(pod: Pod, identity: Identity, networks: readonly string[], cont
  * The pod as an endpoint by what ADD and DEL have noted on it: its status, which a Client's view prefers, is the kubelet's and
  * may be a former sandbox's. Kubernetes keeps no MAC; the container's own interface has it.
  */
-async function recordedEndpoint({ call, identity }: Asking, pod: Pod): Promise<WorkloadEndpoint | undefined> {
+async function recordedEndpoint({ call, host, identity }: Asking, pod: Pod): Promise<WorkloadEndpoint | undefined> {
   const annotations = pod.metadata.annotations ?? {};
   const containerId = annotations[ANNOTATION.containerID] ?? "";
   const noted = (annotations[ANNOTATION.podIPs] || annotations[ANNOTATION.podIP] || "").split(",");
@@ -189,7 +189,7 @@ async function recordedEndpoint({ call, identity }: Asking, pod: Pod): Promise<W
   const { value } = convert(pod, identity, networks, containerId);
   if (!value) return undefined;
   const isOurs = containerId === identity.containerId;
-  const mac = isOurs ? await podInterfaceMac(call.environment.netns, identity.ifName) : undefined;
+  const mac = isOurs ? await podInterfaceMac(netnsOf(call, host), identity.ifName) : undefined;
   const known = { interfaceName: identity.hostInterface, ...(mac === undefined ? {} : { mac }) };
   return { ...value, spec: { ...value.spec, ...known } };
 }

@@ -3,7 +3,7 @@ import { type Address, formatAddress, formatMac, parseAddress, parseCidr, parseM
 import type { Namespace } from "../sys/index.ts";
 import type { PodInterfacePlan, PodRoute } from "../veth/index.ts";
 import { hostNetwork } from "./endpoint.ts";
-import type { Host } from "./host.ts";
+import { type Host, netnsOf } from "./host.ts";
 import type { Identity } from "./identity.ts";
 
 const DEFAULT_ROUTES: readonly string[] = ["0.0.0.0/0", "::/0"];
@@ -33,7 +33,7 @@ export function interfacePlan(
   const addresses: Address[] = [];
   for (const address of facts.addresses) addresses.push(parseAddress(address));
   return {
-    netns: call.environment.netns,
+    netns: netnsOf(call, host),
     containerInterface: identity.ifName,
     hostInterface: identity.hostInterface,
     owner: facts.owner ?? identity.owner,

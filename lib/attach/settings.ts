@@ -1,6 +1,6 @@
 import { CniError, errorCode, type Invocation, isName, type NetworkConfig } from "../cni/index.ts";
 import { currentNamespace, type Namespace, openNamespace, readTextFile, SysError } from "../sys/index.ts";
-import type { Host } from "./host.ts";
+import { type Host, netnsOf } from "./host.ts";
 
 /** What the kernel gives a veth of its own accord. */
 const DEFAULT_MTU = 1500;
@@ -69,10 +69,11 @@ export function readMtu(config: NetworkConfig, host: Host): number {
  */
 export function checkNetns(call: Invocation, host: Host): boolean {
   const { netns, netnsOverride } = call.environment;
+  const path = netnsOf(call, host);
   let pod: Namespace | undefined;
   let own: Namespace | undefined;
   try {
-    pod = openNamespace(netns);
+    pod = openNamespace(path);
     own = currentNamespace();
     if ((pod.inode === own.inode || pod.inode === host.hostNetns?.inode) && !netnsOverride) {
       throw new CniError(

@@ -48,9 +48,21 @@ export async function askGate(gate: string, timeoutMs = GATE_QUESTION_MS): Promi
   }
 }
 
+/** How long an ADD that the agent serves waits for policy, where the configuration does not say. */
+const POLICY_TIMEOUT_MS = 10_000;
+
+/** The endpoint whose policy is waited for: by these three it is found, and by what it has, told from one before it. */
+export interface AwaitedEndpoint {
+  readonly id: { readonly orchestrator: string; readonly workload: string; readonly endpoint: string };
+  /** As the endpoint's record has them. */
+  readonly mac: string | undefined;
+  readonly ipNetworks: readonly string[];
+}
+
 /**
  * `policy_setup_timeout_seconds`: waits until Felix says that the endpoint's policy is in force, by a file in
- * `endpoint_status_dir`. As upstream, a pod whose policy takes too long starts all the same, and the log says so.
+ * `endpoint_status_dir`. As upstream, a pod whose policy takes too long starts all the same, and the log says so: what is not
+ * programmed yet is dropped. The agent knows by itself, and always waits.
  */
 export async function awaitPolicy(
   config: NetworkConfig,
@@ -58,6 +70,19 @@ export async function awaitPolicy(
   identity: Identity,
   endpoint: WorkloadEndpoint,
 ): Promise<void> {
+  if (host.agent) {
+    const { mac, ipNetworks = [] } = endpoint.spec;
+    const patience = config.policySetupTimeoutSeconds * 1000 || POLICY_TIMEOUT_MS;
+    try {
+      await host.agent.policyInForce({ id: endpointId(identity, endpoint), mac, ipNetworks }, patience);
+    } catch (error) {
+      host.log.warning("the endpoint's policy is not in force in time; the pod starts without waiting longer", {
+        container: identity.containerId,
+        reason: (error as Error).message,
+      });
+    }
+    return;
+  }
   if (config.policySetupTimeoutSeconds === 0) return;
   const file = `${statusFolder(config, host)}/${statusFileName(identity, endpoint)}`;
   const deadline = performance.now() + config.policySetupTimeoutSeconds * 1000;
@@ -88,7 +113,7 @@ function isInForce(text: string | undefined, { spec }: WorkloadEndpoint): boolea
   return nets.size === 0 || (spec.ipNetworks ?? []).every((net) => nets.has(canonical(net)));
 }
 
-function canonical(net: string): string {
+export function canonical(net: string): string {
   const cidr = tryParseCidr(net);
   return cidr ? formatCidr(cidr) : net;
 }
@@ -100,11 +125,15 @@ export function statusFolder(config: NetworkConfig, host: Host): string {
 
 /** Of the endpoint's status file. */
 export function statusFileName(identity: Identity, endpoint: WorkloadEndpoint): string {
-  return endpointStatusFileName({
+  return endpointStatusFileName(endpointId(identity, endpoint));
+}
+
+function endpointId(identity: Identity, endpoint: WorkloadEndpoint): AwaitedEndpoint["id"] {
+  return {
     orchestrator: identity.orchestrator,
     workload: `${identity.namespace}/${identity.pod || identity.containerId}`,
     endpoint: endpoint.spec.endpoint ?? identity.ifName,
-  });
+  };
 }
 
 function pause(milliseconds: number): Promise<void> {

@@ -33,4 +33,4 @@ export {
 export { DatastoreError, type DatastoreErrorCode } from "./errors.ts";
 export { ensureInitialized, type InitialiseOptions } from "./initialise.ts";
 export { parseJson, stringifyJson } from "./json.ts";
-export { openClient, openCluster } from "./open.ts";
+export { apiGroupOf, openClient, openCluster } from "./open.ts";

@@ -15,6 +15,11 @@ export async function openCluster(config: KubernetesConfig): Promise<Kubernetes>
   return (await import("./kubernetes/open.ts")).openCluster(config);
 }
 
+/** Where Calico's resources are in a cluster: "v1", in crd.projectcalico.org, or "v3", in projectcalico.org itself. One request, unless it is configured. */
+export async function apiGroupOf(config: KubernetesConfig, cluster: Kubernetes): Promise<"v1" | "v3"> {
+  return config.apiGroup ?? (await import("./kubernetes/group.ts")).discoverGroup(cluster);
+}
+
 /** The store beneath {@link openClient}, where there is one. */
 export async function openStore(config: SqliteConfig | EtcdConfig): Promise<KeyValueStore> {
   switch (config.type) {

@@ -6,4 +6,6 @@ export { audit } from "./audit.ts";
 export { auditText } from "./audit-text.ts";
 export { borrowedAddresses } from "./borrowed.ts";
 export { leakReport, leaksIn, parseLeakReport, refusals } from "./leak-report.ts";
+export { reclaimBlock, settleHandle } from "./reclaim.ts";
+export { settleAffinity } from "./repair.ts";
 export { createResource, deleteResource, updateResource } from "./resources.ts";

@@ -21,7 +21,7 @@ import type { Assigned, AssignedAddress, AutoAssignRequest, Owner } from "./type
 import { cidrsOf, type Family, load, type Row, type Work } from "./work.ts";
 
 /** How many of a host's own blocks are read at a time. */
-const BLOCKS_A_ROUND = 8;
+export const BLOCKS_A_ROUND = 8;
 
 /** Everything one request reads first, in one round trip. */
 async function begin(ctx: Context, request: AutoAssignRequest) {
@@ -81,7 +81,8 @@ export async function autoAssign(ctx: Context, request: AutoAssignRequest): Prom
   }
 }
 
-function count(value: number | undefined, name: string): number {
+/** How many addresses a request asks for. Throws IPAM_INVALID. */
+export function count(value: number | undefined, name: string): number {
   if (value === undefined) return 0;
   if (Number.isSafeInteger(value) && value >= 0) return value;
   throw new IpamError("IPAM_INVALID", `${name}: ${value}: must be a whole number, 0 or more`);
@@ -200,7 +201,8 @@ function touched(portions: readonly Portion[], withExtra: boolean): readonly Por
   return [];
 }
 
-function toAssigned(portions: readonly Portion[]): Assigned {
+/** What the caller is told of portions. To be called before they are written. */
+export function toAssigned(portions: readonly Portion[]): Assigned {
   const v4: AssignedAddress[] = [];
   const v6: AssignedAddress[] = [];
   for (const portion of portions) {

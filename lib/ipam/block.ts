@@ -126,6 +126,17 @@ export function allocate(
   return taken;
 }
 
+/** Undoes {@link allocate} in a value that is not written yet: the addresses are first in the queue again. */
+export function putBack(spec: IPAMBlockSpec, ordinals: readonly number[]): void {
+  if (ordinals.length === 0) return;
+  for (const ordinal of ordinals) {
+    spec.allocations[ordinal] = null;
+    delete spec.sequenceNumberForAllocation[String(ordinal)];
+  }
+  spec.unallocated = [...ordinals, ...spec.unallocated];
+  dropUnused(spec, new Set(spec.allocations.filter((index) => index !== null)));
+}
+
 /** Takes one given address; false when it is allocated or cools down. */
 export function allocateOrdinal(
   spec: IPAMBlockSpec,

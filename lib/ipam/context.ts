@@ -125,7 +125,8 @@ export async function commit(ctx: Context, operations: readonly Operation[]): Pr
   }
 }
 
-function carryOut(client: Client, operation: Operation): Promise<Resource> {
+/** Carries out one operation. */
+export function carryOut(client: Client, operation: Operation): Promise<Resource> {
   switch (operation.op) {
     case "create":
       return client.create(operation.kind, operation.resource);

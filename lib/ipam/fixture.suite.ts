@@ -5,7 +5,7 @@ import { Profile } from "../api/profile.ts";
 import type { Client, Operation } from "../datastore/index.ts";
 import { IpamError, type IpamErrorCode } from "./errors.ts";
 import { type Clock, type Cluster, cluster } from "./testing.ts";
-import type { AutoAssignRequest, Ipam } from "./types.ts";
+import type { AutoAssignRequest, Ipam, IpamOptions } from "./types.ts";
 
 /** A profile as a stand-in for whatever a caller writes with an assignment. */
 export function extraObject(name: string): Profile {
@@ -26,8 +26,8 @@ export const deleteExtra = (name: string): Operation => ({ op: "delete", kind: c
 export class Fixture {
   #cluster: Cluster | undefined;
 
-  open(client: Client): void {
-    this.#cluster = cluster(client);
+  open(client: Client, make?: (client: Client, options: IpamOptions) => Ipam): void {
+    this.#cluster = cluster(client, make);
   }
   get client(): Client {
     return this.#cluster!.client;

@@ -21,6 +21,7 @@ export type { BorrowedAddress } from "./borrowed.ts";
 export { IpamError, type IpamErrorCode, type PoolReason } from "./errors.ts";
 export { createIpam } from "./ipam.ts";
 export type { LeakedHandle, LeakReport, Leaks } from "./leak-report.ts";
+export type { Reclaimed, ReclaimRequest } from "./reclaim.ts";
 export type { ManageOptions } from "./resources.ts";
 export type {
   AffinityReleaseResult,

@@ -7,7 +7,7 @@ import { type Fault, MemoryData, memoryClient, type StoreOperation } from "../da
 import { IpamError } from "./errors.ts";
 import { createIpam } from "./ipam.ts";
 import { blocks, Clock, contradictions, owners } from "./testing.ts";
-import type { Assigned, AutoAssignRequest, Ipam, RepairOptions } from "./types.ts";
+import type { Assigned, AutoAssignRequest, Ipam, IpamOptions, RepairOptions } from "./types.ts";
 
 /** What one simulated process can do; what it was granted is remembered and held against everybody else's. */
 export interface Player {
@@ -30,6 +30,8 @@ export interface Scenario {
   readonly plenty?: boolean;
   /** Nobody gives up a block in use, so every block has an owner in the end. */
   readonly owned?: boolean;
+  /** Sets right, at the end, what a player that crashed may have left, and what is not the allocator's. */
+  tidy?(client: Client): Promise<void>;
   /** Every address of these pools must be assignable in the end. */
   readonly capacity: { readonly num4: number; readonly num6?: number };
 }
@@ -43,8 +45,21 @@ export interface FaultAt {
   readonly fault: Exclude<Fault, undefined>;
 }
 
+/**
+ * The allocator of a player, when it is not createIpam's: `client` stops before every operation, `plain` sees the same data
+ * and does not. The signal aborts when the run is over.
+ */
+export type MakeIpam = (on: {
+  readonly player: number;
+  readonly client: Client;
+  readonly plain: Client;
+  readonly options: IpamOptions;
+  readonly signal: AbortSignal;
+}) => Promise<Ipam>;
+
 export interface RunOptions {
   readonly atomic: boolean;
+  readonly make?: MakeIpam | undefined;
   readonly faults?: readonly FaultAt[];
   /** Chooses one of the players that can go on. `current` is the one that went last, if it can go on. */
   choose(ready: readonly number[], current: number | undefined, step: number): number;
@@ -87,16 +102,20 @@ export class World {
     return memoryClient({ data: this.data, capabilities: this.#capabilities, ...(hook ? { hook } : {}) });
   }
 
-  ipam(client: Client): Ipam {
+  /** What every allocator of this world is made with. */
+  options(): IpamOptions {
     const random = () => {
       this.#seed = (this.#seed * 48271) % 2147483647;
       return this.#seed / 2147483647;
     };
-    return createIpam(client, { clock: this.clock.now, random, sleep: async () => {} });
+    return { clock: this.clock.now, random, sleep: async () => {} };
   }
 
-  player(client: Client): Player {
-    const ipam = this.ipam(client);
+  ipam(client: Client): Ipam {
+    return createIpam(client, this.options());
+  }
+
+  player(client: Client, ipam: Ipam = this.ipam(client)): Player {
     return {
       ipam,
       client,
@@ -220,11 +239,16 @@ export async function run(scenario: Scenario, options: RunOptions): Promise<RunR
   const plain = world.client();
   await scenario.setup(world);
   world.begin();
-  const processes = scenario.players.map((play) => {
+  const over = new AbortController();
+  const started = scenario.players.map(async (play, player) => {
     const process = new Process();
-    process.start(play(world.player(world.client(process.hook))));
-    return process;
+    const client = world.client(process.hook);
+    const ipam = await options.make?.({ player, client, plain, options: world.options(), signal: over.signal });
+    return { process, start: () => process.start(play(world.player(client, ipam))) };
   });
+  const processes: Process[] = [];
+  for (const { process } of await Promise.all(started)) processes.push(process);
+  for (const { start } of await Promise.all(started)) start();
   await Promise.all(processes.map((process) => process.atRest()));
   const steps: { ready: number[]; chosen: number; current: number | undefined }[] = [];
   let last: number | undefined;
@@ -239,6 +263,7 @@ export async function run(scenario: Scenario, options: RunOptions): Promise<RunR
     await process.go((operation, number) => faultAt(options.faults, chosen, operation, number, process));
     last = chosen;
   }
+  over.abort();
   const ended = (options.faults ?? []).some(({ fault }) => ENDS.includes(fault));
   await judge(scenario, world, plain, processes, ended);
   const operations = processes.map(({ reads, writes }) => ({ read: reads, write: writes }));
@@ -296,6 +321,7 @@ async function judge(
   violations.push(...(await contradictions(client)).map((text) => `after the release of all: ${text}`));
   if ((await owners(client)).size > 0) violations.push("addresses are left after the release of all");
   world.clock.advance(120);
+  await scenario.tidy?.(client);
   try {
     await ipam.autoAssign({ ...scenario.capacity, host: "n1", handle: "all", use: "Workload", maxBlocksPerHost: 1000 });
   } catch (error) {

@@ -48,7 +48,7 @@ export async function releaseAddresses(ctx: Context, requests: readonly ReleaseR
   return requests.map((request) => outcomes.get(request)!);
 }
 
-interface Wanted {
+export interface Wanted {
   readonly request: ReleaseRequest;
   readonly address: Address;
 }
@@ -82,7 +82,7 @@ async function releaseFromBlock(
   let block = known;
   return retrying(ctx, `release addresses of block ${cidr}`, async (attempt) => {
     if (attempt > 0) block = await readBlock(ctx, parseCidr(cidr));
-    const decided = decide(block, wanted);
+    const decided = decideRelease(block, wanted);
     if (!block || decided.ordinals.length === 0) return decided.outcomes;
     const handles = await Promise.all([...decided.counts.keys()].map((id) => readCounts(ctx, id)));
     release(block.spec, decided.ordinals, config.ipCooldownSeconds, ctx.now());
@@ -110,7 +110,7 @@ function lowered(ctx: Context, handle: IPAMHandle, cidr: string, counts: Readonl
 }
 
 /** Which of the addresses may be released, and how many of each handle those are. */
-function decide(block: IPAMBlock | undefined, wanted: readonly Wanted[]) {
+export function decideRelease(block: IPAMBlock | undefined, wanted: readonly Wanted[]) {
   const outcomes = new Map<ReleaseRequest, ReleaseOutcome>();
   const ordinals = new Set<number>();
   const counts = new Map<string, number>();

@@ -1,15 +1,16 @@
 import { IPAMBlock } from "../api/ipamblock.ts";
 import { IPAMHandle, ipamHandleRef } from "../api/ipamhandle.ts";
+import type { Client } from "../datastore/index.ts";
 import { parseCidr } from "../ip/index.ts";
 import { blockProblems, collectCooled, isEmpty, mendBlock, ordinalsOfHandle } from "./block.ts";
 import { check } from "./check.ts";
 import { claimBlock, releaseAffinity } from "./claim.ts";
-import { type Context, isRace, isUnreadable, retrying } from "./context.ts";
+import { type Context, createContext, isRace, isUnreadable, retrying } from "./context.ts";
 import { recountHandle } from "./counts.ts";
 import { releaseOwner } from "./owners.ts";
 import { listBlocks, readBlock, readConfig } from "./reads.ts";
 import { releaseAddresses } from "./release-addresses.ts";
-import type { Finding, IpamConfig, Owner, RepairOptions, RepairReport } from "./types.ts";
+import type { Finding, IpamConfig, IpamOptions, Owner, RepairOptions, RepairReport } from "./types.ts";
 
 /**
  * See {@link Ipam.repair}. Each repair reads again what it is about and writes it as it was read, so a finding that has
@@ -124,6 +125,17 @@ async function releaseFound(ctx: Context, findings: readonly Finding[]): Promise
       ...(detail.sequenceNumber === undefined ? {} : { sequenceNumber: detail.sequenceNumber }),
     }));
   await releaseAddresses(ctx, requests);
+}
+
+/** As {@link repair} brings an affinity and its block to agree, for one block of one owner. */
+export async function settleAffinity(
+  client: Client,
+  owner: Owner,
+  cidr: string,
+  options: IpamOptions = {},
+): Promise<void> {
+  const ctx = createContext(client, options);
+  await settle(ctx, await readConfig(ctx, true), owner, cidr);
 }
 
 /** Brings an affinity and its block to agree: an empty block is given up, one in use is its owner's again. */

@@ -31,14 +31,14 @@ export interface Cluster {
 }
 
 /** An allocator over a client, with a clock that stands still, and no waiting. */
-export function cluster(client: Client): Cluster {
+export function cluster(client: Client, make: (client: Client, options: IpamOptions) => Ipam = createIpam): Cluster {
   const clock = new Clock();
   const base: IpamOptions = { clock: clock.now, sleep: async () => {} };
   return {
     client,
     clock,
-    ipam: createIpam(client, base),
-    with: (options) => createIpam(client, { ...base, ...options }),
+    ipam: make(client, base),
+    with: (options) => make(client, { ...base, ...options }),
   };
 }
 

@@ -4,7 +4,7 @@ import { DatastoreError, type Operation } from "../datastore/index.ts";
 import { attributesAt, cleanHandle, release, sequenceOf } from "./block.ts";
 import { asRead, type Context, type PartialCommit, retrying } from "./context.ts";
 import { lowerHandle } from "./counts.ts";
-import type { Grant, Portion } from "./grant.ts";
+import type { Grant } from "./grant.ts";
 import { cidrOf, readBlock } from "./reads.ts";
 
 /**
@@ -24,11 +24,11 @@ export async function undo(
     const unanswered = cause instanceof DatastoreError && cause.code === "UNAVAILABLE";
     const perhaps =
       unanswered && grant.portions.find(({ block }) => failed?.op === "update" && block === failed.resource);
-    if (perhaps) await giveBack(ctx, perhaps, handleId, true);
+    if (perhaps) await giveBack(ctx, perhaps.block, [{ handleId, fresh: perhaps.fresh }], true);
     for (const [index, answer] of [...done.entries()].reverse()) {
       const operation = operations[index]!;
       const portion = operation.op === "update" && grant.portions.find(({ block }) => block === operation.resource);
-      if (portion) await giveBack(ctx, portion, handleId, false);
+      if (portion) await giveBack(ctx, portion.block, [{ handleId, fresh: portion.fresh }], false);
       else if (operation.kind.kind === "IPAMHandle" && handleId !== undefined) {
         const raised = new Map(grant.portions.map(({ block, fresh }) => [block.spec.cidr, fresh.length]));
         await lowerHandle(ctx, answer as IPAMHandle, handleId, raised);
@@ -47,27 +47,32 @@ export async function undo(
   }
 }
 
+/** Addresses that were allocated to a handle in a block's value. */
+export interface Taken {
+  readonly handleId: string | undefined;
+  readonly fresh: readonly number[];
+}
+
 /**
- * Frees addresses that nobody has used, without cooldown, if they still are this very allocation. With `onItsWay` the block is
- * written in any case: the allocation, should it arrive later, then finds the block changed.
+ * Frees addresses that nobody has used, without cooldown, if they still are these very allocations of `written`. With `onItsWay`
+ * the block is written in any case: the allocation, should it arrive later, then finds the block changed.
  */
-async function giveBack(
+export async function giveBack(
   ctx: Context,
-  portion: Portion,
-  handleId: string | undefined,
+  written: IPAMBlock,
+  taken: readonly Taken[],
   onItsWay: boolean,
 ): Promise<void> {
-  if (portion.fresh.length === 0) return;
-  await retrying(ctx, `give back addresses of block ${portion.block.spec.cidr}`, async () => {
-    const block = await readBlock(ctx, cidrOf(portion.block));
+  if (taken.every(({ fresh }) => fresh.length === 0)) return;
+  await retrying(ctx, `give back addresses of block ${written.spec.cidr}`, async () => {
+    const block = await readBlock(ctx, cidrOf(written));
     if (!block) return;
-    const mine = portion.fresh.filter((ordinal) => {
+    const isStill = (ordinal: number, handleId: string | undefined): boolean => {
       const owner = attributesAt(block.spec, ordinal);
-      const handle = owner?.handle_id === undefined ? undefined : cleanHandle(owner.handle_id);
-      return (
-        owner && handle === handleId && sequenceOf(block.spec, ordinal) === sequenceOf(portion.block.spec, ordinal)
-      );
-    });
+      if (!owner || sequenceOf(block.spec, ordinal) !== sequenceOf(written.spec, ordinal)) return false;
+      return (owner.handle_id === undefined ? undefined : cleanHandle(owner.handle_id)) === handleId;
+    };
+    const mine = taken.flatMap(({ handleId, fresh }) => fresh.filter((ordinal) => isStill(ordinal, handleId)));
     if (mine.length === 0 && !onItsWay) return;
     release(block.spec, mine, 0, ctx.now());
     block.spec.sequenceNumber += 1n;

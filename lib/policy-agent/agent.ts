@@ -9,9 +9,9 @@ import {
   openWorkloadRoutes,
   openWorkloadSysctls,
 } from "../routes/index.ts";
-import { EXIT_RESTART } from "../telemetry/daemon.ts";
+import { EXIT_RESTART, type Metrics } from "../telemetry/daemon.ts";
 import type { Logger } from "../telemetry/index.ts";
-import { createCalc, type LocalWorkload } from "./calc/index.ts";
+import { createCalc, type LocalWorkload, type WorkloadId } from "./calc/index.ts";
 import {
   type AgentConfig,
   type ConfigInputs,
@@ -52,8 +52,32 @@ export interface AgentOptions {
   readonly log: Logger;
   /** Hears of each usable configuration, the first included: for what lies outside of the agent, such as how much is logged. */
   readonly onConfig?: (config: AgentConfig) => void;
+  /** Adds what the agent's metrics are to tell beside its own. Called each time that they begin anew. */
+  readonly addMetrics?: (metrics: Metrics) => void;
+  /**
+   * Called when policy is in force for the first time: what serves others from then on, until it is disposed of, before the agent ends.
+   * Throws nothing.
+   */
+  readonly serve?: (running: RunningAgent) => AsyncDisposable;
   /** Ends the agent. What the kernel enforces stays. */
   readonly signal: AbortSignal;
+}
+
+/** An agent that enforces. */
+export interface RunningAgent {
+  /** Its connection to the datastore. */
+  readonly client: Client;
+  /**
+   * Resolves when the policy of the local workload of this name is in the kernel, its interface is up, and it is the one that is meant; rejects
+   * with the signal's reason.
+   */
+  readonly whenInForce: (
+    id: WorkloadId,
+    isIt: (workload: LocalWorkload) => boolean,
+    signal: AbortSignal,
+  ) => Promise<void>;
+  /** Counts a request of the plugin's. */
+  readonly onAttachment: (verb: string, outcome: string, seconds: number) => void;
 }
 
 /** Runs the agent of one node, in the network namespace of the process, until it has to end; answers the exit status. */
@@ -68,7 +92,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
   if (options.signal.aborted) return 0;
   options.signal.addEventListener("abort", () => end(0), { once: true });
 
-  let report = openReport(options.config, log);
+  let report = openReport(options.config, log, options.addMetrics);
   let client: Client | undefined;
   try {
     client = await options.connect(stop.signal, (why) => report.trouble("datastore", why));
@@ -103,7 +127,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
     options.onConfig?.(current);
     if (needsRestart(options.config, current).length > 0) {
       report.close();
-      report = openReport(current, log);
+      report = openReport(current, log, options.addMetrics);
     }
     await using agent = await startAgent(options, client, current, report, stop.signal, end);
     void agent;
@@ -132,7 +156,7 @@ function usability(log: Logger): (resolved: ResolvedConfig) => boolean {
 }
 
 async function startAgent(
-  { nodeName, log }: AgentOptions,
+  { nodeName, log, serve }: AgentOptions,
   client: Client,
   config: AgentConfig,
   report: Report,
@@ -209,6 +233,7 @@ async function startAgent(
   });
   const statusFiles = openStatusFiles(`${config.EndpointStatusPathPrefix}/endpoint-status`);
   let isFirst = true;
+  let served: AsyncDisposable | undefined;
   const enforcer = new Enforcer({
     calc,
     programmer,
@@ -223,6 +248,13 @@ async function startAgent(
       if (!isFirst || !round.applied) return;
       isFirst = false;
       log.info("policy is in force", { ...dataplane.counts, commands: round.applied.commands });
+      if (!signal.aborted) {
+        served = serve?.({
+          client,
+          whenInForce: (id, isIt, signal) => enforcer.whenInForce(id, isIt, signal),
+          onAttachment: report.onAttachment,
+        });
+      }
       void removeLeftovers(mode, ipv6, log, signal);
     },
   });
@@ -264,6 +296,8 @@ async function startAgent(
   ];
   return {
     async [Symbol.asyncDispose]() {
+      // Before the enforcer ends: those that wait for policy still get it.
+      await served?.[Symbol.asyncDispose]();
       for (const timer of timers) clearInterval(timer);
       await enforcer.close();
       await dataplane.close();

@@ -1,5 +1,6 @@
 import type { Logger } from "../telemetry/index.ts";
-import { type Calc, type Input, type LocalWorkload, type Message, workloadKey } from "./calc/index.ts";
+import { type Calc, type Input, type LocalWorkload, type Message, type WorkloadId, workloadKey } from "./calc/index.ts";
+import { InForce } from "./in-force.ts";
 import type { Applied, Dataplane, InterfaceState, Programmer } from "./rules/index.ts";
 import { Slices } from "./slices.ts";
 import type { StatusFiles } from "./status-files.ts";
@@ -58,6 +59,7 @@ export class Enforcer {
   readonly #workloads = new Map<string, LocalWorkload>();
   readonly #interfaces = new Map<string, InterfaceState>();
   readonly #released = new Set<string>();
+  readonly #inForce = new InForce();
   #inSync = false;
   #due = false;
   /** Somebody else than an input asked for the round: the kernel is to be looked at, whatever the calculation says. */
@@ -99,6 +101,14 @@ export class Enforcer {
   }
   get workloads(): ReadonlyMap<string, LocalWorkload> {
     return this.#workloads;
+  }
+
+  /**
+   * Resolves when the policy of a workload that `isIt` takes for the one is in the kernel, and its interface up; at once when it is.
+   * Rejects with the signal's reason.
+   */
+  whenInForce(id: WorkloadId, isIt: (workload: LocalWorkload) => boolean, signal: AbortSignal): Promise<void> {
+    return this.#inForce.when(workloadKey(id), isIt, signal);
   }
 
   /** Takes one input in. What it answers, when it does, is to be waited for before the next. */
@@ -292,9 +302,11 @@ export class Enforcer {
     const { programmer, dataplane, routes, statusFiles, flushConntrack } = this.#parts;
     programmer.complete();
     // What the round makes true, as of now: what comes in while the kernel is written to is for the next.
-    const inForce = [...this.#workloads].flatMap(([key, workload]) =>
-      programmer.programmed.has(key) && this.#interfaces.get(workload.interfaceName)?.up ? [workload] : [],
-    );
+    const inForce = new Map<string, LocalWorkload>();
+    for (const [key, workload] of this.#workloads) {
+      if (programmer.programmed.has(key) && this.#interfaces.get(workload.interfaceName)?.up)
+        inForce.set(key, workload);
+    }
     const failed: Error[] = [];
     if (this.#rounds === 0) {
       await collect(failed, async () => {
@@ -309,13 +321,14 @@ export class Enforcer {
     // A route to a workload whose policy is not there yet leads into a drop.
     await collect(failed, () => void failed.push(...routes.apply()));
     const applied = await dataplane.apply();
+    this.#inForce.set(inForce);
     if (released.length > 0) {
       await collect(failed, async () => {
         await flushConntrack(released);
         for (const address of released) this.#released.delete(address);
       });
     }
-    await collect(failed, () => statusFiles.write(inForce));
+    await collect(failed, () => statusFiles.write(inForce.values()));
     return { applied, failed };
   }
 }

@@ -12,5 +12,5 @@
  * profile) is denied; an agent that stops, crashes or cannot reach the datastore leaves the kernel as it is; a new one takes over what it finds and
  * changes the difference.
  */
-export { type AgentOptions, runAgent } from "./agent.ts";
+export { type AgentOptions, type RunningAgent, runAgent } from "./agent.ts";
 export { type AgentConfig, type ConfigInputs, describeConfigProblem, resolveConfig } from "./config/index.ts";

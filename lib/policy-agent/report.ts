@@ -35,14 +35,17 @@ export interface Report {
   onRound(round: Round): void;
   /** An input has come in. */
   onInput(kind: string, gone: boolean): void;
+  /** A request of the plugin's was answered. */
+  readonly onAttachment: (verb: string, outcome: string, seconds: number) => void;
   close(): void;
 }
 
-/** Opens the servers that the configuration asks for. */
-export function openReport(config: AgentConfig, log: Logger): Report {
+/** Opens the servers that the configuration asks for. `addMetrics` adds what lies outside of the agent. */
+export function openReport(config: AgentConfig, log: Logger, addMetrics?: (metrics: Metrics) => void): Report {
   const health = new Health({ timeouts: config.HealthTimeoutOverrides, logger: log });
   const metrics = new Metrics();
   if (config.PrometheusProcessMetricsEnabled) addProcessMetrics(metrics);
+  addMetrics?.(metrics);
   const counted = countersOf(metrics);
   const servers: TelemetryServer[] = [];
   const onError = (error: Error): void => log.error("cannot serve health or metrics", { error: error.message });
@@ -155,6 +158,10 @@ export function openReport(config: AgentConfig, log: Logger): Report {
     onInput(kind, gone) {
       counted.updates.with(gone ? "deletion" : "update", kind).inc();
     },
+    onAttachment(verb, outcome, seconds) {
+      counted.attachments.with(verb, outcome).inc();
+      if (outcome !== "declined") counted.attachmentTime.with(verb).observe(seconds);
+    },
     close() {
       clearInterval(timer);
       for (const server of servers) server.close();
@@ -188,6 +195,13 @@ function countersOf(metrics: Metrics) {
       "int_dataplane_initial_resync_time_seconds",
       "Time from the start until the kernel was first in line with the datastore.",
     ),
+    attachments: metrics.counters("calico_attachments", "Requests of the CNI plugin, by what became of them.", [
+      "verb",
+      "outcome",
+    ]),
+    attachmentTime: metrics.summaries("calico_attachment_seconds", "From a request of the CNI plugin to its answer.", [
+      "verb",
+    ]),
     iptablesChains: gauge("iptables_chains", "Chains of Calico's in iptables."),
     iptablesRules: gauge("iptables_rules", "Rules of Calico's in iptables."),
     nftChains: gauge("nft_chains", "Chains of Calico's in nftables."),

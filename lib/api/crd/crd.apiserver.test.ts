@@ -97,7 +97,7 @@ describe.skipIf(missing)(`definitions on an API server${missing ? ` (skipped: ${
       ..."affinities affinity bgpconfig bgpconfigs caliconetworkpolicy cgnp clusterinfo clusterinfos cnp felixconfig felixconfigs".split(
         " ",
       ),
-      ..."gnp gns hep heps ipamconfig ipamconfigs scnp sgnp sknp snp".split(" "),
+      ..."gnp gns hep heps ipamconfig ipamconfigs kcc kccs scnp sgnp sknp snp".split(" "),
     ]);
     for (const [name, tier] of [
       ["a", "default"],

@@ -48,6 +48,7 @@ test("names are upstream's", () => {
     "ipamhandles.projectcalico.org IPAMHandle Cluster",
     "ippools.projectcalico.org IPPool Cluster",
     "ipreservations.projectcalico.org IPReservation Cluster",
+    "kubecontrollersconfigurations.projectcalico.org KubeControllersConfiguration Cluster kcc kccs",
     "networkpolicies.projectcalico.org NetworkPolicy Namespaced cnp caliconetworkpolicy",
     "networksets.projectcalico.org NetworkSet Namespaced",
     "stagedglobalnetworkpolicies.projectcalico.org StagedGlobalNetworkPolicy Cluster sgnp",
@@ -71,6 +72,7 @@ test("names are upstream's", () => {
     "ipamhandles.crd.projectcalico.org IPAMHandle Cluster",
     "ippools.crd.projectcalico.org IPPool Cluster",
     "ipreservations.crd.projectcalico.org IPReservation Cluster",
+    "kubecontrollersconfigurations.crd.projectcalico.org KubeControllersConfiguration Cluster",
     "networkpolicies.crd.projectcalico.org NetworkPolicy Namespaced",
     "networksets.crd.projectcalico.org NetworkSet Namespaced",
     "stagedglobalnetworkpolicies.crd.projectcalico.org StagedGlobalNetworkPolicy Cluster",
@@ -93,7 +95,12 @@ test("people look at the group v3: columns, selectable fields; both have the sta
         return parts.length === 0 ? [] : [[spec.names.plural, parts.join(" ")]];
       }),
     );
-  expect(shown("v1")).toEqual({ caliconodestatuses: "status", ippools: "status", tiers: "status" });
+  expect(shown("v1")).toEqual({
+    caliconodestatuses: "status",
+    ippools: "status",
+    kubecontrollersconfigurations: "status",
+    tiers: "status",
+  });
   expect(shown("v3")).toEqual({
     bgppeers: "Node Selector Node Local ASN Peer Selector Peer IP Peer ASN",
     blockaffinities: "CIDR Node Type",
@@ -106,6 +113,7 @@ test("people look at the group v3: columns, selectable fields; both have the sta
     ipamconfigurations: "StrictAffinity MaxBlocksPerHost AutoAllocateBlocks",
     ipamhandles: "ID",
     ippools: "CIDR VXLAN IPIP NAT Allocatable Age status",
+    kubecontrollersconfigurations: "status",
     networkpolicies: "Tier Order .spec.tier",
     stagedglobalnetworkpolicies: "Tier Order .spec.tier",
     stagednetworkpolicies: "Tier Order .spec.tier",
@@ -138,6 +146,7 @@ test("what the API server asks for and fills in", () => {
     ipamhandles: "block handleID",
     ippools: 'cidr assignmentMode="Automatic" nodeSelector="all()"',
     ipreservations: "",
+    kubecontrollersconfigurations: 'controllers healthChecks="Enabled"',
     networkpolicies: 'tier="default"',
     networksets: "",
     stagedglobalnetworkpolicies: 'stagedAction="Set" tier="default"',

@@ -14,6 +14,7 @@ import { IPAMHandle } from "../ipamhandle.ts";
 import { IPPool } from "../ippool.ts";
 import { IPReservation } from "../ipreservation.ts";
 import type { Kind } from "../kind.ts";
+import { KubeControllersConfiguration } from "../kubecontrollersconfiguration.ts";
 import type { Resource } from "../meta.ts";
 import { NetworkPolicy } from "../networkpolicy.ts";
 import { NetworkSet } from "../networkset.ts";
@@ -270,6 +271,25 @@ export const DEFINITIONS: readonly Definition[] = [
     adjust: { "spec.reservedCIDRs[]": isCidr },
   },
   {
+    kind: plain(KubeControllersConfiguration),
+    shortNames: ["kcc", "kccs"],
+    defaults: ["healthChecks"],
+    written: ["controllers"],
+    adjust: {
+      ...Object.fromEntries(
+        ["spec", "status.runningConfig"].flatMap((config) => [
+          [`${config}.controllers.loadBalancer.assignIPs`, fillIn("AllServices")],
+          [`${config}.controllers.migration.policyNameMigrator`, fillIn("Enabled")],
+          [`${config}.controllers.node.hostEndpoint.templates`, isAtomic],
+        ]),
+      ),
+      "status.runningConfig.healthChecks": fillIn("Enabled"),
+      "status.runningConfig": (config) => {
+        config.required = ["controllers"];
+      },
+    },
+  },
+  {
     kind: plain(NetworkPolicy),
     shortNames: ["cnp", "caliconetworkpolicy"],
     columns: POLICY_COLUMNS,
@@ -323,6 +343,17 @@ export const DEFINITIONS: readonly Definition[] = [
     rules: TIER_RULES,
   },
 ];
+
+/** A default that the API server fills in below the top of a spec. */
+function fillIn(value: string): (schema: JsonSchema) => void {
+  return (schema) => {
+    schema.default = value;
+  };
+}
+
+function isAtomic(list: JsonSchema): void {
+  list["x-kubernetes-list-type"] = "atomic";
+}
 
 function atLeastOne(list: JsonSchema): void {
   list.minItems = 1;

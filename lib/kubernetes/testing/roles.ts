@@ -1,9 +1,9 @@
 /**
- * Users of a test's API server, and what they may do. The two service accounts have exactly the rules of upstream's
- * manifests (charts/calico/templates/calico-node-rbac.yaml), so that a request too many is a 403 here as it is there.
+ * Users of a test's API server, and what they may do. The service accounts have exactly the rules of upstream's manifests
+ * (charts/calico/templates/calico-node-rbac.yaml, calico-kube-controllers-rbac.yaml without what serves migrations), so that a request too many is a 403 here as it is there.
  */
 
-export const USERS = ["admin", "admin-token", "reader", "nobody", "cni", "node"] as const;
+export const USERS = ["admin", "admin-token", "reader", "nobody", "cni", "node", "controllers"] as const;
 export type UserName = (typeof USERS)[number];
 
 /** Users of the static token file: name → groups. */
@@ -17,6 +17,7 @@ export const TOKEN_USERS = {
 export const SERVICE_ACCOUNTS = {
   cni: "calico-cni-plugin",
   node: "calico-node",
+  controllers: "calico-kube-controllers",
 } as const satisfies Partial<Record<UserName, string>>;
 
 interface Rule {
@@ -79,6 +80,24 @@ export const CLUSTER_ROLES: Readonly<Record<string, readonly Rule[]>> = {
     calico(["blockaffinities"], ["watch"]),
     { apiGroups: ["apps"], resources: ["daemonsets"], verbs: ["get"] },
     { apiGroups: ["kubevirt.io"], resources: ["virtualmachineinstancemigrations"], verbs: READ },
+  ],
+  "calico-kube-controllers": [
+    core(["nodes", "pods", "namespaces"], READ),
+    core(["services", "services/status"], ["get", "list", "update", "watch"]),
+    calico(["ipreservations", "ippools"], ["list", "watch"]),
+    calico(
+      [
+        ...["blockaffinities", "ipamblocks", "ipamhandles", "ipamconfigurations", "ipamconfigs", "tiers"],
+        "hostendpoints",
+      ],
+      ["get", "list", "create", "update", "delete", "watch"],
+    ),
+    calico(["clusterinformations", "kubecontrollersconfigurations"], ["get", "list", "create", "update", "watch"]),
+    calico(["kubecontrollersconfigurations/status"], ["get", "update"]),
+    calico(
+      ["networkpolicies", "stagednetworkpolicies", "globalnetworkpolicies", "stagedglobalnetworkpolicies"],
+      ["watch", "list", "get", "create", "update", "delete"],
+    ),
   ],
   readers: [{ apiGroups: ["*"], resources: ["*"], verbs: READ }],
 };

@@ -84,7 +84,7 @@ class RealApiServer implements ApiServer {
     await untilServing(this.#etcd, () => this.#keys.healthy());
     await this.#start();
     await this.apply(...accessObjects());
-    for (const user of ["cni", "node"] as const) {
+    for (const user of ["cni", "node", "controllers"] as const) {
       const name = SERVICE_ACCOUNTS[user];
       this.#tokens[user] = await this.serviceAccountToken({ namespace: "kube-system", name });
     }

@@ -51,8 +51,8 @@ export interface ApiServer {
   readonly pids: readonly number[];
   /**
    * The path of a kubeconfig file for a user: "admin" (certificate, system:masters), "admin-token" (token, system:masters),
-   * "reader" (token, may read everything), "nobody" (token, no rights), "cni" and "node" (tokens of the service accounts calico-cni-plugin and
-   * calico-node in kube-system, with exactly upstream's ClusterRoles).
+   * "reader" (token, may read everything), "nobody" (token, no rights), "cni", "node" and "controllers" (tokens of the service accounts
+   * calico-cni-plugin, calico-node and calico-kube-controllers in kube-system, with exactly upstream's ClusterRoles).
    */
   kubeconfig(user: UserName, options?: KubeconfigOptions): string;
   /** The bearer token that {@link kubeconfig} writes. Of "admin" there is none. */
