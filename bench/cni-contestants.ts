@@ -1,7 +1,8 @@
 /** Who takes part in `bench:cni`: ways to give a pod an interface and to take it away, all as processes a runtime starts. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type ApiServer, type AuditSummary, summarise } from "../lib/kubernetes/testing/index.ts";
+import { type ApiServer, type AuditEvent, type AuditSummary, summarise } from "../lib/kubernetes/testing/index.ts";
+import type { Namespace } from "../lib/sys/index.ts";
 
 export interface Command {
   readonly argv: readonly string[];
@@ -11,9 +12,13 @@ export interface Command {
 
 export interface Contestant {
   readonly name: string;
+  /** Where its commands run, if not in the sandbox's network. */
+  readonly network?: { readonly namespace: Namespace };
   /** What is there before a runtime asks for a network, and after it is gone: not measured. */
   prepare?(pods: readonly Pod[]): Promise<void>;
   tidy?(pods: readonly Pod[]): Promise<void>;
+  /** How long one request to its server took, in milliseconds, in each of its turns. */
+  readonly roundTrips?: readonly number[];
   /** Requests and writes that a server has counted of this contestant so far. */
   counted?(): Promise<AuditSummary>;
   /** Commands run one after the other; their times add up. */
@@ -50,15 +55,23 @@ export function plugin(name: string, executable: string, cniPath: string, config
   return { name, add: (pod) => call("ADD", pod), del: (pod) => call("DEL", pod) };
 }
 
-/** The plugin with an API server for its datastore, and upstream's role; the pods are objects there, on the one node. */
+/**
+ * The plugin with an API server for its datastore, and upstream's role; the pods are objects there, on `node`. What is counted is what
+ * `asks` does: the plugin, or the agent in its place.
+ */
 export function kubernetesPlugin(
   mode: "v1" | "v3",
-  server: ApiServer,
+  { server, node, asks }: { server: ApiServer; node: string; asks: "plugin" | "agent" },
   executable: string,
   cniPath: string,
 ): Contestant {
-  const node = "bench-node";
   const name = (pod: Pod) => `pod-${pod.id}`;
+  const uids = new Map<Pod, string>();
+  const roundTrips: number[] = [];
+  const isAsking = ({ user, userAgent, verb }: AuditEvent): boolean =>
+    asks === "plugin"
+      ? user.endsWith(":calico-cni-plugin")
+      : userAgent.startsWith("calico-node-felix") && verb !== "watch";
   const path = "/api/v1/namespaces/default/pods";
   const config = {
     cniVersion: "1.0.0",
@@ -72,34 +85,45 @@ export function kubernetesPlugin(
     policy: { type: "k8s" },
     ipam: { type: "calico-ipam" },
   };
-  const base = plugin(`calico, kubernetes ${mode}`, executable, cniPath, config);
+  const base = plugin(
+    `calico, kubernetes ${mode}${asks === "agent" ? ", fast path" : ""}`,
+    executable,
+    cniPath,
+    config,
+  );
   const withArgs = (commands: readonly Command[], pod: Pod): Command[] =>
     commands.map((command) => ({
       ...command,
       env: {
         ...command.env,
-        CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${name(pod)};K8S_POD_INFRA_CONTAINER_ID=${containerId(pod)}`,
+        CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${name(pod)};K8S_POD_INFRA_CONTAINER_ID=${containerId(pod)};K8S_POD_UID=${uids.get(pod)}`,
       },
     }));
   // An idle API server keeps a core half busy, at the cost of whoever's turn it is: it stands still outside its own.
   server.pause();
   return {
     name: base.name,
+    roundTrips,
     add: (pod) => withArgs(base.add(pod), pod),
     del: (pod) => withArgs(base.del(pod), pod),
     async prepare(pods) {
       server.resume();
-      for (const pod of pods)
-        await server.request("POST", path, {
+      for (const pod of pods) {
+        const { metadata } = await server.request<{ metadata: { uid: string } }>("POST", path, {
           metadata: { name: name(pod) },
           spec: { nodeName: node, containers: [{ name: "c", image: "none" }] },
         });
+        uids.set(pod, metadata.uid);
+      }
+      const before = performance.now();
+      await server.request("GET", "/api/v1/namespaces/default");
+      roundTrips.push(performance.now() - before);
     },
     async tidy(pods) {
       for (const pod of pods) await server.request("DELETE", `${path}/${name(pod)}`, { gracePeriodSeconds: 0 });
       server.pause();
     },
-    counted: async () => summarise((await server.audit()).filter(({ user }) => user.endsWith(":calico-cni-plugin"))),
+    counted: async () => summarise((await server.audit()).filter(isAsking)),
   };
 }
 

@@ -1,15 +1,19 @@
-/** Writes deploy/calico.yaml and Containerfile from the code's own lists; with --check says whether they are as they should be. */
+/** Writes deploy/calico.yaml, deploy/upgrade-access.yaml and Containerfile from the code's own lists; with --check says whether they are as they should be. */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { containerfile } from "./deploy/containerfile.ts";
-import { imageOf, manifest } from "./deploy/manifest.ts";
+import { imageOf, manifest, upgradeAccess } from "./deploy/manifest.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 
 /** Path below the root → text. */
 export function generated(): Readonly<Record<string, string>> {
   const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
-  return { "deploy/calico.yaml": manifest(imageOf(version)), Containerfile: containerfile() };
+  return {
+    "deploy/calico.yaml": manifest(imageOf(version)),
+    "deploy/upgrade-access.yaml": upgradeAccess(),
+    Containerfile: containerfile(),
+  };
 }
 
 /** Those of the files that are not what the code makes. */

@@ -10,12 +10,12 @@ export const CONTROLLERS_ACCESS: Access = {
     coreRule(["namespaces"], ["list", "watch"]),
     coreRule(["services"], READ),
     coreRule(["services/status"], ["update"]),
-    calicoRule(["ipamconfigurations", "ipamconfigs"], READ),
-    calicoRule(["ipreservations"], ["list", "watch"]),
+    calicoRule(["ipamconfigurations", "ipamconfigs"], ["get"]),
+    calicoRule(["ipreservations"], ["list"]),
     calicoRule(["blockaffinities", "ipamblocks", "ipamhandles"], [...READ, "create", "update", "delete"]),
     calicoRule(["hostendpoints"], [...READ, "create", "update", "delete"]),
     calicoRule(["clusterinformations"], [...READ, "create", "update"]),
-    calicoRule(["kubecontrollersconfigurations"], [...READ, "create", "update"]),
+    calicoRule(["kubecontrollersconfigurations"], ["list", "watch", "create", "update"]),
     calicoRule(["kubecontrollersconfigurations/status"], ["update"]),
     calicoRule(["ippools"], ["list", "watch"]),
     // The built-in ones are made where nobody has made them.
@@ -27,10 +27,7 @@ export const CONTROLLERS_ACCESS: Access = {
       verbs: ["patch"],
     },
     calicoRule(
-      [
-        ...["globalnetworkpolicies", "networkpolicies", "stagedglobalnetworkpolicies"],
-        ...["stagedkubernetesnetworkpolicies", "stagednetworkpolicies"],
-      ],
+      ["globalnetworkpolicies", "networkpolicies", "stagedglobalnetworkpolicies", "stagednetworkpolicies"],
       ["list", "watch"],
     ),
   ],

@@ -15,6 +15,7 @@ import {
   apiGroupOf,
   type Client,
   type DatastoreConfig,
+  DatastoreError,
   datastoreConfigFromEnv,
   ensureInitialized,
   openClient,
@@ -24,6 +25,7 @@ import {
   inClusterConfig,
   isInCluster,
   type Kubernetes,
+  KubernetesError,
   loadKubeconfig,
   openKubernetes,
 } from "../../lib/kubernetes/index.ts";
@@ -63,14 +65,12 @@ export async function run(env: Env): Promise<number> {
   });
   status.set("Startup", false, "initialized to false");
   const alive = setInterval(() => status.touch(), HEALTH_MS);
-  const opened = await connect(env, status, log, signal);
-  if (!opened) {
-    clearInterval(alive);
-    return 0;
-  }
-  const { client, kubernetes, isV3 } = opened;
+  let opened: Opened | undefined;
   let server: TelemetryServer | undefined;
   try {
+    opened = await connect(env, status, log, signal);
+    if (!opened) return 0;
+    const { client, kubernetes, isV3 } = opened;
     const { config, done } = await followConfig({ client, environment: env, log: logger("config"), signal });
     status.set("Startup", true);
     const metrics = new Metrics();
@@ -115,13 +115,13 @@ export async function run(env: Env): Promise<number> {
     return 0;
   } catch (error) {
     if (signal.aborted) return 0;
-    if (!(error instanceof ConfigError)) throw error;
-    log.error(error.message);
+    if (!isWrongConfiguration(error)) throw error;
+    log.error("ends: the configuration is wrong", { error: error.message });
     return 1;
   } finally {
     clearInterval(alive);
     server?.close();
-    await Promise.all([client.close(), kubernetes.close()]);
+    await Promise.all([opened?.client.close(), opened?.kubernetes.close()]);
   }
 }
 
@@ -131,7 +131,7 @@ interface Opened {
   readonly isV3: boolean;
 }
 
-/** Waits for datastore and cluster as long as it takes. */
+/** Waits for datastore and cluster as long as it takes. Throws when no waiting can help, as the configuration is wrong. */
 async function connect(env: Env, status: StatusFile, log: Logger, signal: AbortSignal): Promise<Opened | undefined> {
   let said = "";
   while (!signal.aborted) {
@@ -145,10 +145,12 @@ async function connect(env: Env, status: StatusFile, log: Logger, signal: AbortS
       return { client, kubernetes, isV3 };
     } catch (error) {
       const { message } = error as Error;
-      if (message !== said) log.error("cannot begin; tried again every second", { error: message });
+      if (message !== said && !isWrongConfiguration(error))
+        log.error("cannot begin; tried again every second", { error: message });
       said = message;
       status.set("Startup", false, `Error initializing datastore: ${message}`);
       await client?.close();
+      if (isWrongConfiguration(error)) throw error;
     }
     await pause(RETRY_MS, signal);
   }
@@ -165,7 +167,13 @@ async function clusterOf(config: DatastoreConfig, env: Env): Promise<Kubernetes>
   if (config.type === "kubernetes") return openCluster(config);
   if (env.KUBECONFIG) return openKubernetes(loadKubeconfig({ file: env.KUBECONFIG }));
   if (isInCluster(env)) return openKubernetes(await inClusterConfig(env));
-  throw new Error("no cluster is named: set KUBECONFIG, or run in a pod of the cluster");
+  throw new DatastoreError("CONFIG", "no cluster is named: set KUBECONFIG, or run in a pod of the cluster");
+}
+
+/** A kind that the cluster does not have may yet be installed: that is waited for. */
+function isWrongConfiguration(error: unknown): error is Error {
+  if (error instanceof DatastoreError) return error.code === "CONFIG" && !error.kindMissing;
+  return error instanceof ConfigError || (error instanceof KubernetesError && error.code === "CONFIG");
 }
 
 /** Upstream's two conditions: whether the datastore answers and is initialized, and whether the API server is healthy. */

@@ -21,8 +21,9 @@ import { statusSource } from "./bgp-status.ts";
 import { askFelix } from "./health.ts";
 import { type ClusterOfNode, kubernetesFactsOf } from "./kubernetes-facts.ts";
 import { reportNetworkUp } from "./network-condition.ts";
-import { controlSource, NodeReport } from "./node-report.ts";
+import { controlSource, NO_BGP, NodeReport } from "./node-report.ts";
 import { datastoreOf, nodeName, openDatastore, RUN_FOLDER, stopOn, takeLock } from "./process.ts";
+import { restWhenQuiet } from "./rest.ts";
 
 const LEVELS: Readonly<Record<string, Level>> = {
   debug: "debug",
@@ -47,6 +48,7 @@ export async function runBgp(env: Env): Promise<number> {
   stopOn(stop, log, "routes stay in the kernel, and peers keep theirs for the next process");
   using lock = await takeLock("bgp", signal, log);
   if (!lock) return 0;
+  restWhenQuiet();
   const backend = await openBackend(env, log);
   const report = new NodeReport();
   const source = controlSource(nodeName(env), backend, report);
@@ -167,8 +169,10 @@ async function keepNetworkUp({ source, env, signal, log }: Keeping, kubernetes: 
 }
 
 /** Keeps what the CNI plugin needs of the node's files: its kubeconfig, and the network configuration once there would be a network. */
-async function keepPlugin({ source, report, env, signal, log }: Keeping): Promise<void> {
+async function keepPlugin({ backend, report, env, signal, log }: Keeping): Promise<void> {
   const { keepCni } = await import("../../lib/install/index.ts");
+  // Of BGP alone: what is in the way of the plugin's files is no reason to wait for them.
+  const status = async () => (await backend?.status()) ?? NO_BGP;
   await keepCni({
     env,
     node: env.CALICO_K8S_NODE_REF || nodeName(env),
@@ -177,7 +181,8 @@ async function keepPlugin({ source, report, env, signal, log }: Keeping): Promis
       env.FELIX_HEALTHENABLED === "true" && (await askFelix("readiness", env)) !== undefined
         ? "felix is not ready"
         : undefined,
-    whyNotReached: async () => whyNotReady(await source.status(), Date.now() - report.startedAt),
+    whyNotPrepared: async () => report.notPrepared(await status()).join("; ") || undefined,
+    whyNotReached: async () => whyNotReady(await status(), Date.now() - report.startedAt),
     onTrouble: (why) => {
       report.cni = why;
     },

@@ -11,6 +11,7 @@ import { pathExists, readTextFile } from "../../lib/sys/index.ts";
 import { joinLoggers, type Level, type Logger, openLogger } from "../../lib/telemetry/index.ts";
 import { serveAttach } from "./attach.ts";
 import { datastoreOf, nodeName, openDatastore, stopOn, takeLock } from "./process.ts";
+import { restWhenQuiet } from "./rest.ts";
 
 const CONFIG_FILE = "/etc/calico/felix.cfg";
 
@@ -35,6 +36,7 @@ export async function runFelix(env: Env): Promise<number> {
   stopOn(stop, log, "what is enforced stays");
   using lock = await takeLock("felix", stop.signal, log);
   if (!lock) return 0;
+  restWhenQuiet();
   const datastore = datastoreEnv(env, config, "DatastoreType" in settings);
   return await runAgent({
     connect: (signal, onTrouble) => openDatastore(() => datastoreOf(datastore, "felix"), signal, onTrouble, log),

@@ -53,7 +53,8 @@ export async function askFelix(probe: FelixProbe, env: Env): Promise<string | un
   const host = env.FELIX_HEALTHHOST || "localhost";
   const url = `http://${host.includes(":") ? `[${host}]` : host}:${env.FELIX_HEALTHPORT || "9099"}/${probe}`;
   try {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    // It is on this node: the environment's proxy is for the world outside.
+    const answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), proxy: false } as RequestInit);
     const text = (await answer.text()).trim();
     return answer.ok ? undefined : text || `it answers with status ${answer.status}`;
   } catch (error) {

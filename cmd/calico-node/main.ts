@@ -169,6 +169,7 @@ async function runNode(env: Env): Promise<number> {
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stop.abort());
   const log = openLogger({ component: "calico-node", level: "info" });
+  (await import("./rest.ts")).restWhenQuiet();
   await supervise({
     // Upstream's variable for those who run felix outside of the container.
     workers: [...(env.CALICO_DISABLE_FELIX ? [] : ["felix"]), "bgp"].map((name) => ({

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { type BgpStatus, whyNotReady } from "../../lib/bgp/control/index.ts";
-import { controlSource, NodeReport } from "./node-report.ts";
+import { controlSource, NO_BGP, NodeReport } from "./node-report.ts";
 
 const LONG_AGO = 3_600_000;
 const unconfigured: BgpStatus = {
@@ -46,6 +46,20 @@ test("a node that was prepared and configured is ready whatever happens to its d
   for (const kind of ["Node", "Service"]) report.trouble(kind, undefined);
   report.trouble("IPPool", undefined);
   expect(report.over(configured).problems).toEqual([]);
+});
+
+test("what the node itself has not done is told apart from peers that are away and from the plugin's files", () => {
+  const report = new NodeReport();
+  report.start = "no address";
+  expect(report.notPrepared(unconfigured)).toEqual(["the node is not prepared: no address"]);
+  report.prepared = true;
+  expect(report.notPrepared(unconfigured)).toEqual([expect.stringMatching(/^BGP has no configuration yet/)]);
+  report.configuredAt = 1;
+  expect(report.notPrepared(unconfigured)).toEqual(["BGP has not taken its configuration yet"]);
+  report.cni = "there is no portmap";
+  expect(report.notPrepared(configured)).toEqual([]);
+  expect(why(report, configured)).toBe("there is no portmap");
+  expect(report.notPrepared(NO_BGP)).toEqual([]);
 });
 
 test("a pool that is not served is told of beside readiness, and does not take it away", () => {

@@ -32,27 +32,36 @@ export class NodeReport {
     return [...kinds].map(([why, of]) => `${of.join(", ")} cannot be watched: ${why}`);
   }
 
-  /** What the back end says, with what there is to say of the node. */
-  over(status: BgpStatus): BgpStatus {
-    const hasBgp = status.backend !== "none";
-    const troubles = this.#troublesInWords();
-    const notServed = this.unserved.map(({ message }) => message);
+  /**
+   * What start-up has not done yet, in words. Without it nobody knows of this node, so a pod on it would have no network however long one waits: unlike
+   * a peer that is away, it is this node's own.
+   */
+  notPrepared({ backend, node }: Pick<BgpStatus, "backend" | "node">): readonly string[] {
     const waitsFor = [
       ...(this.datastore === undefined ? [] : [`the datastore cannot be used: ${this.datastore}`]),
       ...(this.prepared || this.start === undefined ? [] : [`the node is not prepared: ${this.start}`]),
-      ...(this.cni === undefined ? [] : [this.cni]),
     ];
-    if (waitsFor.length === 0 && hasBgp && this.configuredAt === undefined) {
+    if (waitsFor.length > 0) return waitsFor;
+    const hasBgp = backend !== "none";
+    if (hasBgp && this.configuredAt === undefined) {
+      const troubles = this.#troublesInWords();
       const missing = [...this.missing];
       const told = missing.length === 0 ? "everything" : `its ${missing.join(", ")}`;
-      waitsFor.push(
+      return [
         troubles.length > 0
           ? `BGP has no configuration yet: ${troubles.join("; ")}`
           : `BGP has no configuration yet: the datastore has not told ${told}`,
-      );
-    } else if (waitsFor.length === 0 && !this.prepared) {
-      waitsFor.push("the node is being prepared");
+      ];
     }
+    if (!this.prepared) return ["the node is being prepared"];
+    return hasBgp && node === "" ? ["BGP has not taken its configuration yet"] : [];
+  }
+
+  /** What the back end says, with what there is to say of the node. */
+  over(status: BgpStatus): BgpStatus {
+    const troubles = this.#troublesInWords();
+    const notServed = this.unserved.map(({ message }) => message);
+    const waitsFor = [...this.notPrepared(status), ...(this.cni === undefined ? [] : [this.cni])];
     return {
       ...status,
       problems: [...waitsFor, ...notServed, ...(this.configuredAt ? troubles : []), ...status.problems],
@@ -61,6 +70,12 @@ export class NodeReport {
     };
   }
 }
+
+/** What a back end would say where there is none. */
+export const NO_BGP: BgpStatus = {
+  ...{ node: "", asn: 0, routerId: "", backend: "none", restarting: false },
+  ...{ peers: [], problems: [] },
+};
 
 /** What the control socket serves. Without a back end it says that there is no BGP here, and still what start-up has to say. */
 export function controlSource(node: string, backend: Backend | undefined, report: NodeReport): ControlSource {
@@ -71,17 +86,8 @@ export function controlSource(node: string, backend: Backend | undefined, report
       routes: (which, peer) => backend.routes(which, peer),
     };
   }
-  const none: BgpStatus = {
-    node,
-    asn: 0,
-    routerId: "",
-    backend: "none",
-    restarting: false,
-    peers: [],
-    problems: [],
-  };
   const refuse = (): never => {
     throw new ControlError("BGP_REFUSED", "this node does no BGP, as CALICO_NETWORKING_BACKEND says");
   };
-  return { status: () => report.over(none), explain: refuse, routes: refuse };
+  return { status: () => report.over({ ...NO_BGP, node }), explain: refuse, routes: refuse };
 }

@@ -30,16 +30,17 @@ const PROGRAM: Program = {
     "CNI_MTU, KUBERNETES_NODE_NAME, SKIP_CNI_BINARIES, UPDATE_CNI_BINARIES, TLS_ASSETS_DIR, CALICO_CNI_SERVICE_ACCOUNT, ...",
   usage: "[--only PART]... [--bin-dir DIR]... [--dry-run]",
   options: {
-    only: { type: "list", value: "PART", summary: `Only this: ${PARTS.join(", ")}. May be given several times.` },
+    only: {
+      ...{ type: "list", value: "PART", notEmpty: true },
+      summary: `Only this: ${PARTS.join(", ")}. May be given several times.`,
+    },
     "bin-dir": {
-      type: "list",
-      value: "DIR",
+      ...{ type: "list", value: "DIR", notEmpty: true },
       summary:
         "Where executables go: /host/opt/cni/bin and /host/secondary-bin-dir where one is mounted, else /opt/cni/bin.",
     },
     "net-dir": {
-      type: "text",
-      value: "DIR",
+      ...{ type: "text", value: "DIR", notEmpty: true },
       summary: "Where kubeconfig and network configuration go.",
       default: placesOf({}).netFolder,
     },

@@ -1,51 +1,49 @@
-/** The cluster itself: what it takes to believe what other suites say that run on it. */
+/**
+ * A cluster on which deploy/calico.yaml was applied and nothing else: DaemonSet and Deployment run as containers, of an image that holds what the
+ * Containerfile says. That `calico-node` also works as a plain process of a node is shown without kubelets, by conformance/kubernetes.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type HostNetwork, hostNetwork } from "../lab/index.ts";
-import { agentReady, daemonSet, installConflist, removePlugins, startAgent } from "./calico.ts";
-import { Cluster, clusterMissing, type PodObject } from "./cluster.ts";
-import { startKubeProxy } from "./kube-proxy.ts";
-import { BUSYBOX, calicoImage } from "./stock.ts";
+import { accessOf } from "./access.ts";
+import { type Cluster, clusterMissing, type PodObject } from "./cluster.ts";
+import { killContainerd, killKubelet } from "./kill.ts";
+import {
+  AGENT,
+  agentOf,
+  agentsReady,
+  CONTROLLERS,
+  type Installed,
+  installed,
+  logOf,
+  NAMESPACE,
+  POOL,
+} from "./manifest.ts";
+import { nothingLeft, remains } from "./remains.ts";
+import { reportFailures } from "./report.ts";
+import { ask, deployment, PORT, SELECTOR, SERVICE, scale, service } from "./workload.ts";
 
-const SERVICE = "10.96.0.80";
-const PORT = 8080;
 const missing = clusterMissing();
 
-/** Pods that answer over HTTP with their name, as many on one node as on another. */
-const deployment = (replicas: number): object => ({
-  ...{ apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "web", namespace: "default" } },
-  spec: {
-    replicas,
-    selector: { matchLabels: { app: "web" } },
-    template: {
-      metadata: { labels: { app: "web" } },
-      spec: {
-        terminationGracePeriodSeconds: 1,
-        topologySpreadConstraints: [
-          {
-            ...{ maxSkew: 1, topologyKey: "kubernetes.io/hostname", whenUnsatisfiable: "DoNotSchedule" },
-            labelSelector: { matchLabels: { app: "web" } },
-          },
-        ],
-        containers: [
-          {
-            ...{ name: "web", image: BUSYBOX, imagePullPolicy: "Never" },
-            command: [
-              ...["sh", "-c"],
-              `echo "I am $HOSTNAME"; mkdir -p /www; echo $HOSTNAME >/www/index.html; exec httpd -f -p ${PORT} -h /www`,
-            ],
-          },
-        ],
-      },
-    },
-  },
-});
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason?: string;
+  readonly message?: string;
+}
 
-const service = {
-  ...{ apiVersion: "v1", kind: "Service", metadata: { name: "web", namespace: "default" } },
-  spec: { clusterIP: SERVICE, selector: { app: "web" }, ports: [{ port: 80, targetPort: PORT }] },
-};
+interface Probe {
+  readonly exec: { readonly command: readonly string[] };
+}
 
-const HOW = ["as processes of the nodes", "as a DaemonSet"] as const;
+interface ProbedPod extends PodObject {
+  readonly spec: PodObject["spec"] & {
+    readonly containers: readonly {
+      readonly name: string;
+      readonly livenessProbe: Probe;
+      readonly readinessProbe: Probe;
+    }[];
+  };
+}
 
 describe.skipIf(missing !== undefined)(missing ? `cluster (skipped: ${missing})` : "cluster", () => {
   let before: HostNetwork;
@@ -53,46 +51,77 @@ describe.skipIf(missing !== undefined)(missing ? `cluster (skipped: ${missing})`
     before = await hostNetwork();
   });
 
-  describe.each(HOW)("with calico-node %s", (how) => {
+  describe("with Calico by its manifest", () => {
+    let bed: Installed;
     let cluster: Cluster;
+    let empty: readonly string[];
     let pods: readonly PodObject[] = [];
 
     beforeAll(async () => {
-      const contained = how === "as a DaemonSet";
-      cluster = await Cluster.create({ nodes: 2, images: contained ? [await calicoImage()] : [] });
-      await cluster.phase("Calico ready", async () => {
-        for (const node of cluster.nodes) {
-          installConflist(cluster, node);
-          await startKubeProxy(cluster, node);
-          if (contained) removePlugins(node);
-          else await startAgent(cluster, node);
-        }
-        if (contained) {
-          await cluster.server.apply(...daemonSet(cluster));
-          await cluster.podsReady("k8s-app=calico-node", cluster.nodes.length, "kube-system");
-        }
-        await Promise.all(cluster.nodes.map((node) => agentReady(cluster, node)));
-        await cluster.nodesReady();
-      });
+      bed = await installed({ audit: true });
+      cluster = bed.cluster;
+      empty = await remains(cluster);
       await cluster.phase("4 pods ready", async () => {
         await cluster.server.apply(deployment(4), service);
-        pods = await cluster.podsReady("app=web", 4);
+        pods = await cluster.podsReady(SELECTOR, 4);
       });
     });
     afterAll(async () => {
       await cluster?.dispose();
-      if (cluster) process.stdout.write(`cluster ${how}: ${cluster.summary()}\n`);
+      if (cluster) process.stdout.write(`cluster: ${cluster.summary()}\n`);
+    });
+    reportFailures(() => cluster);
+
+    const conditionOf = async (node: string): Promise<Condition | undefined> => {
+      const path = `/api/v1/nodes/${node}`;
+      const { status } = await cluster.server.request<{ status: { conditions: Condition[] } }>("GET", path);
+      return status.conditions.find(({ type }) => type === "NetworkUnavailable");
+    };
+    const UP = { status: "False", reason: "CalicoIsUp", message: "Calico is running on this node" };
+    const DOWN = { status: "True", reason: "CalicoIsDown", message: "Calico is shutting down on this node" };
+
+    test("nodes are Ready once they have the network configuration, and not before", async () => {
+      // That one was never seen without the other is what `installed` watches.
+      expect(bed.nodes.map(({ node }) => node)).toEqual(["node1", "node2"]);
+      for (const { node, conflist, ready } of bed.nodes) {
+        process.stdout.write(`${node}: network configuration after ${conflist} ms, Ready after ${ready} ms\n`);
+        expect(ready).toBeGreaterThanOrEqual(conflist);
+        await cluster.until(
+          `${node} is said to have a network`,
+          async () => (await conditionOf(node))?.status === "False",
+        );
+        expect(await conditionOf(node)).toMatchObject(UP);
+      }
     });
 
-    test("pods of a Deployment are on both nodes, and have addresses of the pool", () => {
+    test("every probe of the manifest answers, by the very command", async () => {
+      for (const selector of [AGENT, CONTROLLERS])
+        for (const pod of (await cluster.pods(selector, NAMESPACE)) as readonly ProbedPod[])
+          for (const { name, livenessProbe, readinessProbe } of pod.spec.containers)
+            for (const { exec } of [livenessProbe, readinessProbe]) {
+              const { status, stdout, stderr } = await cluster.exec(pod, exec.command);
+              expect({ name, status, said: stdout + stderr }, exec.command.join(" ")).toMatchObject({ status: 0 });
+            }
+    });
+
+    test("pods of a Deployment are on both nodes, and have addresses of the default pool", () => {
       expect(new Set(pods.map(({ spec }) => spec.nodeName)).size).toBe(2);
       const addresses = pods.map(({ status }) => status.podIP);
       expect(new Set(addresses).size).toBe(4);
-      for (const address of addresses) expect(address).toMatch(/^10\.65\./);
+      for (const address of addresses) expect(address).toMatch(POOL);
+    });
+
+    test("they were attached by the agent, all of them", async () => {
+      for (const node of cluster.nodes) {
+        const log = await logOf(cluster, await agentOf(cluster, node));
+        const attached = log.split("\n").filter((line) => line.includes("attached") && !line.includes("detached"));
+        for (const { metadata, spec } of pods)
+          if (spec.nodeName === node.name) expect(attached.join("\n")).toContain(metadata.name);
+      }
     });
 
     test("they reach each other, on their node and over BGP on the other", async () => {
-      for (const from of [pods[0]!, pods[1]!])
+      for (const from of [pods[0]!, pods.find(({ spec }) => spec.nodeName !== pods[0]!.spec.nodeName)!])
         for (const to of pods)
           await cluster.until(`${from.metadata.name} reaches ${to.metadata.name}`, async () => {
             const ping = ["ping", "-c1", "-W1", to.status.podIP!];
@@ -105,24 +134,17 @@ describe.skipIf(missing !== undefined)(missing ? `cluster (skipped: ${missing})`
       expect((await cluster.kubectl("logs", name)).stdout).toBe(`I am ${name}\n`);
     });
 
-    /** The name of the pod behind an address, "" when nothing answers. */
-    async function ask(from: PodObject, address: string, port: number): Promise<string> {
-      const script = `printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 1 ${address} ${port}`;
-      const { status, stdout } = await cluster.exec(from, ["sh", "-c", script]);
-      return status === 0 ? (stdout.trim().split("\n").at(-1) ?? "") : "";
-    }
-
     test("a Service leads to all of them, also to those of the other node", async () => {
       const seen = new Set<string>();
       await cluster.until("all pods answer for the Service", async () => {
-        seen.add(await ask(pods[0]!, SERVICE, 80));
+        seen.add(await ask(cluster, pods[0]!, SERVICE, 80));
         return pods.every(({ metadata }) => seen.has(metadata.name));
       });
     });
 
     test("a NetworkPolicy isolates them, until it is deleted", async () => {
       const [from, to] = [pods[0]!, pods.find(({ spec }) => spec.nodeName !== pods[0]!.spec.nodeName)!];
-      const answer = (): Promise<string> => ask(from, to.status.podIP!, PORT);
+      const answer = (): Promise<string> => ask(cluster, from, to.status.podIP!, PORT);
       expect(await answer()).toBe(to.metadata.name);
       await cluster.server.apply({
         ...{ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy" },
@@ -136,18 +158,37 @@ describe.skipIf(missing !== undefined)(missing ? `cluster (skipped: ${missing})`
 
     test("kubelet and containerd are killed and come back, and pods are made and unmade as before", async () => {
       const [first, second] = cluster.nodes;
-      await first!.kubelet.end("SIGKILL");
-      await second!.containerd.end("SIGKILL");
-      await cluster.server.apply(deployment(6));
-      await cluster.startKubelet(first!);
-      await second!.startContainerd();
-      await cluster.podsReady("app=web", 6);
+      await scale(cluster, 6, [
+        { after: 0, work: () => killKubelet(cluster, first!) },
+        { after: 0, work: () => killContainerd(second!) },
+      ]);
+      await cluster.nodesReady();
     });
 
-    test("without pods no address is held", async () => {
-      await cluster.server.apply(deployment(0));
-      await cluster.podsReady("app=web", 0);
-      await cluster.until("all addresses are released", async () => (await cluster.held()) === 0);
+    test("a node whose agent is taken away says that it has no network, until the next agent is ready", async () => {
+      const [node] = cluster.nodes;
+      const { name } = (await agentOf(cluster, node!)).metadata;
+      const removal = cluster.kubectl("delete", "pod", `--namespace=${NAMESPACE}`, name);
+      await cluster.until("it says so", async () => (await conditionOf(node!.name))?.status === "True");
+      expect(await conditionOf(node!.name)).toMatchObject(DOWN);
+      await removal;
+      await agentsReady(cluster);
+      await cluster.until("it has one again", async () => (await conditionOf(node!.name))?.status === "False");
+      expect(await conditionOf(node!.name)).toMatchObject(UP);
+    });
+
+    test("without pods nothing of them is left", async () => {
+      await scale(cluster, 0);
+      await nothingLeft(cluster, empty);
+    });
+
+    test("nobody asked for what the manifest does not allow", async () => {
+      for (const { account, requests, refused, unused } of await accessOf(cluster)) {
+        process.stdout.write(`${account}: ${requests} requests, never used: ${unused.join(", ") || "nothing"}\n`);
+        expect(refused, account).toEqual([]);
+        // The plugin leaves everything to the agent.
+        if (account !== "calico-cni-plugin") expect(requests, account).toBeGreaterThan(20);
+      }
     });
   });
 

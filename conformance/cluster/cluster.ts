@@ -1,7 +1,7 @@
 /**
  * A real Kubernetes cluster on one machine: etcd, kube-apiserver, kube-controller-manager and kube-scheduler, and for each node of a lab
  * (conformance/lab) a containerd with runc and a kubelet. No registry is involved: images are made of the machine's own files. A new
- * cluster has no network: a suite puts Calico on it (`calico.ts`), as processes of the nodes or as a DaemonSet.
+ * cluster has no network: `manifest.ts` installs Calico on it, by deploy/calico.yaml.
  *
  * Where things are: the control plane in the machine's own network namespace, on its loopback; nodes in namespaces of theirs. Nodes reach
  * the API server at the underlay's address through a relay, and the API server reaches kubelets (exec, logs) through `egress.ts`.
@@ -21,9 +21,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type ApiServer, apiServerMissing, kubectl, kubeProxy } from "../../lib/kubernetes/testing/index.ts";
-import { pool } from "../cni/cluster.ts";
-import { until } from "../kubernetes/agent.ts";
-import { GROUP_VERSION, type Mode, runProgram } from "../kubernetes/cluster.ts";
+import { runProgram } from "../kubernetes/cluster.ts";
 import type { Relay } from "../kubernetes/relay.ts";
 import { createLab, type Lab, missingBuild, missingForLab, missingTool, type Outcome, run } from "../lab/index.ts";
 import { Cgroups, missingCgroups } from "./cgroups.ts";
@@ -48,12 +46,9 @@ export function clusterMissing(): string | undefined {
 export interface ClusterOptions {
   /** Default: 2. */
   readonly nodes?: number;
-  /** How Calico's own kinds are stored. Default: v1. */
-  readonly mode?: Mode;
   /** Beside the stock of {@link stockImages}. */
   readonly images?: readonly Image[];
-  /** Default: one pool, 10.65.0.0/16 in blocks of 64, natOutgoing, without an overlay. */
-  readonly pools?: readonly object[];
+  /** Record every request to the API server. Default: false. */
   readonly audit?: boolean;
 }
 
@@ -65,6 +60,7 @@ export interface Phase {
 
 /** Far more than anything here needs, in milliseconds, also where the machine is busy with something else. */
 const PATIENCE = 120_000;
+const POLL = 20;
 /** Lines of events that an error shows. */
 const EVENTS = 40;
 
@@ -77,13 +73,12 @@ export class Cluster {
   private constructor(
     readonly lab: Lab,
     readonly cgroups: Cgroups,
-    readonly mode: Mode,
   ) {}
 
   /** Resolves when the kubelets have registered their nodes. Those are not Ready before they have a network. */
   static async create(options: ClusterOptions = {}): Promise<Cluster> {
     const lab = await createLab({ nodes: options.nodes ?? 2 });
-    const cluster = new Cluster(lab, new Cgroups(), options.mode ?? "v1");
+    const cluster = new Cluster(lab, new Cgroups());
     try {
       await cluster.#up(options);
       return cluster;
@@ -95,11 +90,9 @@ export class Cluster {
 
   async #up(options: ClusterOptions): Promise<void> {
     const { images = [], audit = false } = options;
-    const { pools = [pool("pool4", "10.65.0.0/16", { natOutgoing: true })] } = options;
     const parts = await Promise.allSettled([
       this.phase("control plane", async () => {
-        this.#plane = await ControlPlane.start(this.lab, { crds: this.mode, audit });
-        if (pools.length > 0) await this.applyCalico(...pools);
+        this.#plane = await ControlPlane.start(this.lab, { audit });
       }),
       this.phase("containerd and images", async () => {
         this.#nodes = await Promise.all(this.lab.nodes.map((node) => ClusterNode.start(node, this.cgroups)));
@@ -160,13 +153,28 @@ export class Cluster {
     return this.phases.map(({ name, milliseconds }) => `${name} ${(milliseconds / 1000).toFixed(1)} s`).join(", ");
   }
 
-  /** Polls; when it takes too long, the error has the cluster's last events. */
-  async until(what: string, holds: () => Promise<boolean>, describe: () => string = () => ""): Promise<void> {
-    try {
-      await until(what, holds, describe, PATIENCE);
-    } catch (error) {
-      const { stdout } = await this.kubectl("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp");
-      throw new Error(`${(error as Error).message}\n${stdout.split("\n").slice(-EVENTS).join("\n")}`);
+  /**
+   * Polls; when it takes too long, the error has the cluster's last events. Where the work consists of many parts, `progress` says how far it is, and
+   * too long is counted from its last change.
+   */
+  async until(
+    what: string,
+    holds: () => Promise<boolean>,
+    describe: () => string = () => "",
+    progress: () => unknown = () => undefined,
+  ): Promise<void> {
+    let reached = progress();
+    let deadline = performance.now() + PATIENCE;
+    while (!(await holds())) {
+      const now = progress();
+      if (now !== reached) deadline = performance.now() + PATIENCE;
+      reached = now;
+      if (performance.now() > deadline) {
+        const { stdout } = await this.kubectl("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp");
+        const events = stdout.split("\n").slice(-EVENTS).join("\n");
+        throw new Error(`${what}: not within ${PATIENCE} ms\n${describe()}\n${events}`);
+      }
+      await Bun.sleep(POLL);
     }
   }
 
@@ -182,20 +190,21 @@ export class Cluster {
     return this.kubectl("exec", `--namespace=${namespace}`, name, "--", ...command);
   }
 
-  /** Applies Calico's resources with the built calicoctl. */
-  async applyCalico(...resources: readonly object[]): Promise<void> {
-    const list = JSON.stringify({ apiVersion: "v1", kind: "List", items: resources });
-    const outcome = await runProgram("calicoctl", ["apply", "-f", "-"], this.server.kubeconfig("admin"), list);
-    if (outcome.status !== 0) throw new Error(`calicoctl apply: ${outcome.stderr}${outcome.stdout}`);
+  /** The built calicoctl, as administrator. */
+  calicoctl(...args: readonly string[]): Promise<Outcome> {
+    return runProgram("calicoctl", args, this.server.kubeconfig("admin"));
   }
 
   async nodeObjects(): Promise<readonly NodeObject[]> {
     return (await this.server.request<{ items: NodeObject[] }>("GET", "/api/v1/nodes")).items;
   }
 
-  /** Waits until all nodes are. */
+  /** Waits until all nodes that have a kubelet are. */
   async nodesReady(): Promise<void> {
-    await this.until("all nodes are Ready", async () => (await this.nodeObjects()).every(isReady));
+    await this.until("all nodes are Ready", async () => {
+      const ready = new Set((await this.nodeObjects()).filter(isReady).map(({ metadata }) => metadata.name));
+      return this.nodes.every(({ name }) => ready.has(name));
+    });
   }
 
   async pods(selector: string, namespace = "default"): Promise<readonly PodObject[]> {
@@ -215,14 +224,6 @@ export class Cluster {
       () => pods.map(({ metadata, spec, status }) => JSON.stringify([metadata.name, spec.nodeName, status])).join("\n"),
     );
     return pods;
-  }
-
-  /** How many addresses blocks say are held. */
-  async held(): Promise<number> {
-    type Block = { readonly spec: { readonly allocations: readonly (number | null)[] } };
-    const path = `/apis/${GROUP_VERSION[this.mode]}/ipamblocks`;
-    const { items } = await this.server.request<{ items: Block[] }>("GET", path);
-    return items.flatMap(({ spec }) => spec.allocations).filter((attribute) => attribute !== null).length;
   }
 
   /** Ends and removes everything. May be called more than once. */
@@ -259,5 +260,5 @@ export interface PodObject {
   readonly status: Conditions & { readonly phase: string; readonly podIP?: string };
 }
 
-const isReady = ({ status }: { readonly status: Conditions }): boolean =>
+export const isReady = ({ status }: { readonly status: Conditions }): boolean =>
   (status.conditions ?? []).some(({ type, status: is }) => type === "Ready" && is === "True");

@@ -3,18 +3,18 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Subprocess } from "bun";
-import { type ApiServer, CACHED_BIN, type Group, startApiServer } from "../../lib/kubernetes/testing/index.ts";
+import { type ApiServer, CACHED_BIN, startApiServer } from "../../lib/kubernetes/testing/index.ts";
 import { type Relay, startRelay } from "../kubernetes/relay.ts";
 import type { Lab } from "../lab/index.ts";
 
-export const CONTROLLER_MANAGER = join(CACHED_BIN, "kube-controller-manager");
+const CONTROLLER_MANAGER_NAME = "kube-controller-manager";
+export const CONTROLLER_MANAGER = join(CACHED_BIN, CONTROLLER_MANAGER_NAME);
 export const SCHEDULER = join(CACHED_BIN, "kube-scheduler");
 
 /** The address of Service kubernetes, which the API server's certificate has to name. */
 const KUBERNETES_SERVICE = "10.96.0.1";
 
 export interface ControlPlaneOptions {
-  readonly crds: Group;
   readonly audit?: boolean;
 }
 
@@ -44,7 +44,7 @@ export class ControlPlane {
     );
     lab.serve([process.execPath, fileURLToPath(new URL("egress.ts", import.meta.url)), socket], "egress.log");
     const server = await startApiServer({
-      ...{ crds: options.crds, audit: options.audit ?? false, serviceAccounts: true },
+      ...{ audit: options.audit ?? false, serviceAccounts: true },
       names: [lab.underlay4, KUBERNETES_SERVICE],
       arguments: [`--egress-selector-config-file=${egress}`, "--kubelet-preferred-address-types=InternalIP"],
     });
@@ -63,7 +63,7 @@ export class ControlPlane {
 
   startControllers(): void {
     const { folder } = this.server;
-    this.#start("kube-controller-manager", [
+    this.#start(CONTROLLER_MANAGER_NAME, [
       CONTROLLER_MANAGER,
       // Calico gives addresses to nodes. An address range for each is what a cluster without it would need.
       ...["--controllers=*,-node-ipam-controller,-node-route-controller", "--allocate-node-cidrs=false"],
@@ -73,6 +73,14 @@ export class ControlPlane {
       ],
       "--concurrent-deployment-syncs=5",
     ]);
+  }
+
+  /** As a crash would end it, and starts it again at once. */
+  async killControllers(): Promise<void> {
+    const child = this.#programs.get(CONTROLLER_MANAGER_NAME);
+    child?.kill("SIGKILL");
+    await child?.exited;
+    this.startControllers();
   }
 
   startScheduler(): void {

@@ -48,6 +48,9 @@ const CONFIG = {
     "nodefs.inodesFree": "0%",
   },
   registerWithTaints: [],
+  // What is killed over and over is to be back as after the first time.
+  featureGates: { KubeletCrashLoopBackOffMax: true },
+  crashLoopBackOff: { maxContainerRestartPeriod: "2s" },
   nodeStatusUpdateFrequency: "5s",
   syncFrequency: "10s",
   logging: { verbosity: 2 },

@@ -25,6 +25,10 @@ export class ClusterNode {
     return this.lab.name;
   }
 
+  get hasKubelet(): boolean {
+    return this.#kubelet !== undefined;
+  }
+
   get kubelet(): Daemon {
     if (this.#kubelet === undefined) throw new Error(`${this.name} has no kubelet yet`);
     return this.#kubelet;

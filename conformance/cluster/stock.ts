@@ -1,6 +1,7 @@
 /** The images that every node of a cluster has. */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { IMAGE_FOLDERS, IMAGE_LINKS, IMAGE_PROGRAMS, IMAGE_TOOLS, xtablesFolder } from "../../lib/install/image.ts";
 import { DIST, missingTool } from "../lab/index.ts";
 import { type Image, type ImageFile, withLibraries } from "./images.ts";
 
@@ -35,34 +36,27 @@ export function stockImages(): Image[] {
   ];
 }
 
-const XTABLES = `/usr/lib/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu/xtables`;
+/** The triplet of Debian's name for the machine's architecture. */
+const TRIPLET = `${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`;
 
-/** Our executable under its names, and the tools with which it talks to the kernel: nothing else, no shell. */
+/** What the Containerfile describes (lib/install/image.ts has its lists), of the machine's files: our executable under its names, and its tools. */
 export async function calicoImage(): Promise<Image> {
-  const tools = ["nft", "ipset", "xtables-nft-multi", "xtables-legacy-multi"].map((tool) => `/usr/sbin/${tool}`);
-  const links = ["iptables", "ip6tables"].flatMap((tool) =>
-    ["", "-save", "-restore"].flatMap((part) => [
-      { path: `usr/sbin/${tool}${part}`, link: "xtables-nft-multi" },
-      { path: `usr/sbin/${tool}-nft${part}`, link: "xtables-nft-multi" },
-      { path: `usr/sbin/${tool}-legacy${part}`, link: "xtables-legacy-multi" },
-    ]),
-  );
   const executable = (await withLibraries(join(DIST, "calico"))).map((file) =>
     file.from === join(DIST, "calico") ? { ...file, path: "usr/bin/calico" } : file,
   );
+  const extensions = xtablesFolder(TRIPLET);
   return {
     name: CALICO,
     files: [
       ...executable,
-      ...["calico-node", "calicoctl", "calico-ipam", "calico-cni"].map((name) => ({
-        path: `usr/bin/${name}`,
-        link: "calico",
+      ...IMAGE_PROGRAMS.map((name) => ({ path: `usr/bin/${name}`, link: "calico" })),
+      ...(await withLibraries(...IMAGE_TOOLS)),
+      ...IMAGE_LINKS.map(([name, link]) => ({ path: `usr/sbin/${name}`, link })),
+      ...readdirSync(extensions).map((name) => ({
+        path: join(extensions, name).slice(1),
+        from: join(extensions, name),
       })),
-      ...(await withLibraries(...tools)),
-      ...links,
-      ...readdirSync(XTABLES).map((name) => ({ path: `${XTABLES.slice(1)}/${name}`, from: join(XTABLES, name) })),
-      ...["etc", "tmp", "proc", "sys", "dev", "run", "var/run", "var/lib", "lib/modules"].map((path) => ({ path })),
+      ...IMAGE_FOLDERS.map((path) => ({ path })),
     ],
-    command: ["/usr/bin/calico-node"],
   };
 }

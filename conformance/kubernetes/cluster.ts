@@ -2,6 +2,7 @@
 import { copyFileSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type ApiServer, startApiServer, type UserName } from "../../lib/kubernetes/testing/index.ts";
+import { Agent } from "../cni/agent.ts";
 import { interfaces, kubernetesArgs, type NetworkConf, pool } from "../cni/cluster.ts";
 import {
   type Attachment,
@@ -68,6 +69,8 @@ export function runProgram(
 
 export class KubernetesCluster {
   readonly #sandboxes = new Map<string, number>();
+  /** By container: the uid of the pod that the sandbox is for. */
+  readonly #uids = new Map<string, string>();
 
   private constructor(
     readonly mode: Mode,
@@ -103,6 +106,17 @@ export class KubernetesCluster {
       this.writeKubeconfig(node, this.server.kubeconfig("cni", { server: this.relay.url }));
     }
     if (pools.length > 0) await this.applyCalico(...pools);
+  }
+
+  /** Starts `calico-node felix` on every node, with upstream's role for it; resolves when they serve the plugin. */
+  async serveByAgents(): Promise<readonly Agent[]> {
+    const agents = this.lab.nodes.map((node) => {
+      mkdirSync(node.path("/etc/calico"), { recursive: true });
+      copyFileSync(this.server.kubeconfig("node", { server: this.relay.url }), node.path("/etc/calico/kubeconfig"));
+      return new Agent(node, { DATASTORE_TYPE: "kubernetes", KUBECONFIG: "/etc/calico/kubeconfig" });
+    });
+    await Promise.all(agents.map((agent) => agent.start()));
+    return agents;
   }
 
   get node(): Node {
@@ -167,14 +181,17 @@ export class KubernetesCluster {
       // The account is what the admission plugin fills in that the harness leaves out.
       spec: { nodeName: node.name, serviceAccountName: serviceAccount, containers: [{ name: "c", image: "none" }] },
     });
-    return this.sandbox(name, node);
+    const { uid } = (await this.podObject(name, namespace)).metadata;
+    return this.sandbox(name, node, uid);
   }
 
-  /** One more sandbox for a pod: another container ID and network namespace. */
-  async sandbox(name: string, node: Node = this.node): Promise<Pod> {
+  /** One more sandbox for a pod: another container ID and network namespace. The runtime says whose it is where `uid` does. */
+  async sandbox(name: string, node: Node = this.node, uid?: string): Promise<Pod> {
     const number = (this.#sandboxes.get(name) ?? 0) + 1;
     this.#sandboxes.set(name, number);
-    return await node.pod(number === 1 ? name : `${name}.${number}`);
+    const pod = await node.pod(number === 1 ? name : `${name}.${number}`);
+    if (uid !== undefined) this.#uids.set(pod.containerId, uid);
+    return pod;
   }
 
   /** Calls the plugin for a pod object; the name of the sandbox up to its first dot is the pod's. */
@@ -185,7 +202,12 @@ export class KubernetesCluster {
     namespace = "default",
     attachment: Attachment = {},
   ): Promise<CniOutcome> {
-    const args = { ...kubernetesArgs(pod, namespace), K8S_POD_NAME: pod.name.split(".")[0]! };
+    const uid = this.#uids.get(pod.containerId);
+    const args = {
+      ...kubernetesArgs(pod, namespace),
+      K8S_POD_NAME: pod.name.split(".")[0]!,
+      ...(uid === undefined ? {} : { K8S_POD_UID: uid }),
+    };
     return pod.cni(verb, conf, { args, ...attachment });
   }
 

@@ -4,6 +4,7 @@ import { bpfFields, dataplaneFields, overlayFields, processFields, reportFields,
 import { formatProblem } from "./formats.ts";
 import type { Columns, Kind } from "./kind.ts";
 import { API_VERSION, type Resource } from "./meta.ts";
+import { parseGoRegExp } from "./regexp.ts";
 import * as s from "./schema.ts";
 
 const spec = s.lazy(() =>
@@ -85,7 +86,7 @@ function check({ metadata, spec }: FelixConfiguration): s.Problem[] {
     "bpfL3IfacePattern",
     "bpfDisableGROForIfaces",
   ] as const) {
-    if (spec[field] && !isRegex(spec[field])) report(field, spec[field], "must be a regular expression");
+    if (spec[field] && !parseGoRegExp(spec[field])) report(field, spec[field], "must be a regular expression");
   }
   for (const [i, { name, timeout }] of (spec.healthTimeoutOverrides ?? []).entries()) {
     if (timeout === "") report(`healthTimeoutOverrides[${i}].timeout`, timeout, `is missing, for ${name}`);
@@ -142,14 +143,5 @@ export function selectsNode({ spec }: FelixConfiguration, nodeLabels: Readonly<R
   } catch (error) {
     if (error instanceof SelectorError) return false;
     throw error;
-  }
-}
-
-function isRegex(text: string): boolean {
-  try {
-    new RegExp(text.replace(/^\(\?[ims]+\)/, "")); // Go's way to write flags
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -1,6 +1,7 @@
 import { DURATION } from "./felixfields.ts";
 import type { Columns, Kind } from "./kind.ts";
 import { API_VERSION, type Resource } from "./meta.ts";
+import { parseGoRegExp } from "./regexp.ts";
 import * as s from "./schema.ts";
 
 const onOff = (doc: string) => s.optional(s.oneOf(["Enabled", "Disabled"], { doc }));
@@ -195,21 +196,12 @@ function check({ spec }: KubeControllersConfiguration): s.Problem[] {
       const message = "is missing; without interfacePattern it must have one CIDR at least";
       problems.push({ path: `${path}.interfaceCIDRs`, value: interfaceCIDRs, message });
     }
-    if (interfacePattern && !isRegex(interfacePattern)) {
+    if (interfacePattern && !parseGoRegExp(interfacePattern)) {
       const message = "must be a regular expression";
       problems.push({ path: `${path}.interfacePattern`, value: interfacePattern, message });
     }
   }
   return problems;
-}
-
-function isRegex(text: string): boolean {
-  try {
-    new RegExp(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 type Json = Record<string, unknown>;

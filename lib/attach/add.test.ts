@@ -448,6 +448,17 @@ describeAsRoot("ADD", () => {
       expect(site.logged.join("\n")).not.toContain("policy is not in force");
     });
 
+    it("policy_setup_timeout_seconds attaches nothing before the agent has enforced policy since the node started", async () => {
+      const folder = join(site.folder, "not-made");
+      const config = { policy_setup_timeout_seconds: 1, endpoint_status_dir: folder };
+      const error = await failureOf(site.add({ config }));
+      expect(error.code).toBe(11);
+      expect(`${error.message} ${error.details}`).toMatch(/policy is not in force on this node yet .*not-made/);
+      expect(await site.traces()).toEqual([]);
+      mkdirSync(folder);
+      await site.add({ config });
+    });
+
     it("policy_setup_timeout_seconds waits for the policy of this pod, not of an earlier one of its name", async () => {
       const folder = join(site.folder, "status");
       mkdirSync(folder);

@@ -38,7 +38,7 @@ import type { PodFacts } from "./kubernetes.ts";
 import { addressesOf, attachmentResult, hostSide, interfacePlan, randomMac } from "./plan.ts";
 import { checkProfileName, hasNetworkProfile, usesKubernetes, usesNetworkProfile } from "./profile.ts";
 import { checkNetns, readMtu, readNodename } from "./settings.ts";
-import { awaitGates, awaitPolicy } from "./wait.ts";
+import { awaitGates, awaitPolicy, whyOpen } from "./wait.ts";
 
 /** One ADD under way. */
 export interface Work {
@@ -79,6 +79,8 @@ export async function addAttachment(call: Invocation, host: Host): Promise<Resul
   if (!checkNetns(call, host)) {
     throw new CniError(errorCode.invalidEnvironment, `CNI_NETNS does not exist: ${call.environment.netns}`);
   }
+  const open = host.agent ? undefined : whyOpen(call.config, host);
+  if (open) throw new CniError(errorCode.tryAgainLater, ...open);
   const work = async (client: Client): Promise<Result> => {
     const ipam = ipamOf(client, host);
     const result = await attach({ call, host, client, ipam, identity: identityIn(client, identity), mtu });
@@ -109,7 +111,7 @@ async function attach(asked: Work): Promise<Result> {
   const kubernetes = usesKubernetes(identity, policyType) || views ? await import("./kubernetes.ts") : undefined;
   const [information, endpoints, hasProfile, pod] = await step("the datastore cannot be read", () =>
     Promise.all([
-      readClusterInformation(client),
+      readClusterInformation(client, host),
       // Where Kubernetes is the datastore, the pod that is read anyway is the endpoint.
       views ? [] : endpointsOfPod(client, identity),
       !makesProfile || hasNetworkProfile(client, identity.network),
@@ -140,6 +142,7 @@ async function attach(asked: Work): Promise<Result> {
       await step(`the profile "${identity.network}" cannot be made`, () => ensureNetworkProfile(client, identity));
     }
     await awaitPolicy(call.config, host, identity, recorded.endpoint);
+    await host.agent?.stillWanted();
     return attachmentResult(call, identity, {
       addresses: recorded.addresses,
       mac: recorded.endpoint.spec.mac!,

@@ -31,7 +31,7 @@ export function underLock<T>(
   work: () => Promise<T>,
   patience = LOCK_PATIENCE_MS,
 ): Promise<T> {
-  if (host.agent) return host.agent.allocator.run(() => within(IPAM_TIMEOUT_MS, work()));
+  if (host.agent) return within(IPAM_TIMEOUT_MS, work());
   const path = call.config.ipamLockFile || host.files.ipamLock;
   const locked = async (): Promise<T> => {
     const lock = takeLock(path, host, patience);

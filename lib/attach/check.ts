@@ -31,7 +31,7 @@ export async function checkAttachment(call: Invocation, host: Host): Promise<voi
   if (!checkNetns(call, host)) throw failed(asked, [`the network namespace ${call.environment.netns} does not exist`]);
   const problems = await withClient(call.config, host, async (client) => {
     const identity = identityIn(client, asked);
-    const information = await step("the datastore cannot be read", () => readClusterInformation(client));
+    const information = await step("the datastore cannot be read", () => readClusterInformation(client, host));
     await requireReady(client, information);
     const records = await step("the datastore cannot be read", () =>
       checkRecords(call, host, client, identity, expected),

@@ -42,7 +42,7 @@ export async function collectGarbage(call: Invocation, host: Host): Promise<void
     }
   };
   await withClient(call.config, host, async (client) => {
-    const information = await step("the datastore cannot be read", () => readClusterInformation(client));
+    const information = await step("the datastore cannot be read", () => readClusterInformation(client, host));
     await requireReady(client, information);
     const { held, problems, ...inventory } = await takeInventory(call, host, client, node);
     failures.push(...problems);

@@ -160,7 +160,7 @@ export function isEmbedded(client: Client): boolean {
   return client.name.startsWith("sqlite");
 }
 
-/** Reads the gate's object. */
-export function readClusterInformation(client: Client): Promise<ClusterInformation | undefined> {
-  return client.get(ClusterInformation, { name: "default" });
+/** Reads the gate's object, unless the agent knows it. */
+export async function readClusterInformation(client: Client, host: Host): Promise<ClusterInformation | undefined> {
+  return host.agent?.warm?.information() ?? client.get(ClusterInformation, { name: "default" });
 }

@@ -30,7 +30,7 @@ export async function deleteAttachment(call: Invocation, host: Host): Promise<vo
   await withClient(call.config, host, async (client) => {
     const identity = identityIn(client, asked);
     const [information, endpoint] = await step("the datastore cannot be read", () =>
-      Promise.all([readClusterInformation(client), readEndpointToDelete(client, identity, host.log)]),
+      Promise.all([readClusterInformation(client, host), readEndpointToDelete(client, identity, host.log)]),
     );
     await requireReady(client, information);
     const isOurs = endpoint !== undefined && belongsTo(endpoint, client, identity.containerId);

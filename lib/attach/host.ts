@@ -1,8 +1,11 @@
+import type { ClusterInformation } from "../api/clusterinformation.ts";
+import type { Namespace } from "../api/kubernetes/namespace.ts";
+import type { Pod } from "../api/kubernetes/pod.ts";
 import type { Invocation } from "../cni/index.ts";
 import type { Client, DatastoreConfig } from "../datastore/index.ts";
 import { openClient } from "../datastore/index.ts";
 import { createIpam, type Ipam } from "../ipam/index.ts";
-import { type Namespace, readSysctl } from "../sys/index.ts";
+import { type Namespace as NetworkNamespace, readSysctl } from "../sys/index.ts";
 import type { Logger } from "../telemetry/index.ts";
 import type { DeleteOutcome, DeletePlan } from "../veth/index.ts";
 import type { AwaitedEndpoint } from "./wait.ts";
@@ -25,7 +28,7 @@ export interface Host {
     readonly endpointStatus: string;
   };
   /** The namespace of the host's ends of interfaces; the plugin's own when absent. */
-  readonly hostNetns?: Namespace;
+  readonly hostNetns?: NetworkNamespace;
   hostname(): string;
   openClient(config: DatastoreConfig): Promise<Client>;
   /** Milliseconds since 1970. */
@@ -40,20 +43,26 @@ export interface AgentSide {
   readonly netns: string;
   /** Open, and stays so. */
   readonly client: Client;
-  readonly allocator: Allocator;
+  /** The one allocator of a process that stays. It needs no lock file: all it writes, it compares and swaps. */
+  readonly allocator: Ipam;
+  /** What it knows already of what would be read; see remote/warm.ts. Absent where reading costs nothing. */
+  readonly warm?: WarmObjects | undefined;
   /** Resolves when the endpoint's policy is in the kernel; rejects when it takes longer than `milliseconds`. */
   readonly policyInForce: (endpoint: AwaitedEndpoint, milliseconds: number) => Promise<void>;
+  /** Rejects when the plugin has gone: the runtime has given the call up, and its DEL may be over. */
+  readonly stillWanted: () => Promise<void>;
   /** Resolves when everything else that waits has had its turn: to be waited for before work that keeps the process to itself. */
   readonly turn: () => Promise<void>;
   /** Removes an interface where it keeps nobody waiting: the kernel takes 30 ms for it. */
   readonly removeInterface: (plan: DeletePlan) => Promise<DeleteOutcome>;
 }
 
-/** The one allocator of a process that stays. It needs no lock file: all it writes, it compares and swaps. */
-export interface Allocator {
-  readonly ipam: Ipam;
-  /** Runs what writes, when it is its turn. */
-  run<T>(work: () => Promise<T>): Promise<T>;
+/** Objects that need not be read. Undefined: not known, so it is to be read. What is answered is not to be changed. */
+export interface WarmObjects {
+  /** The pod of this uid, if nothing was attached to it yet. */
+  pod(namespace: string, name: string, uid: string): Pod | undefined;
+  namespace(name: string): Namespace | undefined;
+  information(): ClusterInformation | undefined;
 }
 
 /** Where this process finds the pod's namespace. */
@@ -63,7 +72,7 @@ export function netnsOf(call: Pick<Invocation, "environment">, host: Host): stri
 
 /** The allocator for one call. */
 export function ipamOf(client: Client, host: Host): Ipam {
-  return host.agent?.allocator.ipam ?? createIpam(client, { clock: host.now, log: host.log });
+  return host.agent?.allocator ?? createIpam(client, { clock: host.now, log: host.log });
 }
 
 /** This machine. */

@@ -20,7 +20,7 @@ import { readNodename } from "./settings.ts";
 export async function assignForCaller(call: Invocation, host: Host): Promise<Result> {
   const identity = identify(call, nodename(call, host), host.env);
   const work = async (client: Client): Promise<Result> => {
-    await requireReady(client, await step("the datastore cannot be read", () => readClusterInformation(client)));
+    await requireReady(client, await step("the datastore cannot be read", () => readClusterInformation(client, host)));
     const ipam = createIpam(client, { clock: host.now, log: host.log });
     const common = {
       host: identity.node,

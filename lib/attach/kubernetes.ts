@@ -101,11 +101,14 @@ interface Objects {
   readonly namespace: Namespace | undefined;
 }
 
-async function readObjects({ call, host, identity }: Asking, server: Client): Promise<Objects> {
+async function readObjects({ call, host, client, identity }: Asking, server: Client): Promise<Objects> {
   const { pod: name, namespace } = identity;
+  const warm = server === client ? host.agent?.warm : undefined;
+  // Without the uid nobody could tell a pod from a later one of its name.
+  const { K8S_POD_UID: uid } = parseArgs(call.environment.args);
   const [pod, itsNamespace] = await Promise.all([
-    server.get(Pod, { name, namespace }),
-    server.get(Namespace, { name: namespace }),
+    (uid && warm?.pod(namespace, name, uid)) || server.get(Pod, { name, namespace }),
+    warm?.namespace(namespace) ?? server.get(Namespace, { name: namespace }),
   ]);
   if (server.capabilities.views) {
     if (!pod) throw missing(`Pod ${namespace}/${name}`, server);

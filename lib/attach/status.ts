@@ -1,13 +1,12 @@
 import { CniError, errorCode, type Invocation } from "../cni/index.ts";
 import type { Client } from "../datastore/index.ts";
 import { createIpam } from "../ipam/index.ts";
-import { pathExists } from "../sys/index.ts";
 import { callIpamPlugin, familiesWanted, isOwnIpam } from "./addresses.ts";
 import { readClusterInformation, requireReady, withClient } from "./datastore.ts";
 import { step } from "./failure.ts";
 import type { Host } from "./host.ts";
 import { readMtu, readNodename } from "./settings.ts";
-import { askGate, statusFolder } from "./wait.ts";
+import { askGate, whyOpen } from "./wait.ts";
 
 /**
  * STATUS, by the specification's two codes. 50, an ADD cannot be served: this node's name or MTU is not known yet, the
@@ -27,7 +26,10 @@ export async function statusOfPlugin(call: Invocation, host: Host): Promise<void
     readMtu(call.config, host);
     requireAgent(call, host);
     await withClient(call.config, host, async (client) => {
-      await requireReady(client, await step("the datastore cannot be read", () => readClusterInformation(client)));
+      await requireReady(
+        client,
+        await step("the datastore cannot be read", () => readClusterInformation(client, host)),
+      );
       if (isOwnIpam(call)) await step("no address could be assigned", () => requireRoom(call, host, client));
     });
     if (!isOwnIpam(call)) await callIpamPlugin(call, host, "STATUS");
@@ -36,22 +38,15 @@ export async function statusOfPlugin(call: Invocation, host: Host): Promise<void
   }
 }
 
-/** Before the agent's first policy a pod would be open. The folder lies in /var/run, and the agent makes it with that. */
 function requireAgent({ config }: Invocation, host: Host): void {
-  if (config.policySetupTimeoutSeconds === 0) return;
-  const folder = statusFolder(config, host);
-  if (pathExists(folder)) return;
-  throw new CniError(
-    errorCode.notAvailable,
-    "network policy is not in force on this node yet",
-    `calico-node makes ${folder} with its first policy since the node started; "policy_setup_timeout_seconds" says that pods wait for it`,
-  );
+  const why = whyOpen(config, host);
+  if (why) throw new CniError(errorCode.notAvailable, ...why);
 }
 
 /** `-t`: whether the datastore can be used. Install scripts wait for this before they write the network configuration. */
 export async function testDatastore(call: Pick<Invocation, "config">, host: Host): Promise<void> {
   await withClient(call.config, host, async (client) => {
-    await requireReady(client, await step("the datastore cannot be read", () => readClusterInformation(client)));
+    await requireReady(client, await step("the datastore cannot be read", () => readClusterInformation(client, host)));
   });
 }
 

@@ -2,7 +2,7 @@ import { type EndpointStatus, endpointStatusFileName } from "../api/endpointstat
 import type { WorkloadEndpoint } from "../api/workloadendpoint.ts";
 import { CniError, errorCode, type NetworkConfig } from "../cni/index.ts";
 import { formatCidr, tryParseCidr } from "../ip/index.ts";
-import { readTextFile } from "../sys/index.ts";
+import { pathExists, readTextFile } from "../sys/index.ts";
 import type { Host } from "./host.ts";
 import type { Identity } from "./identity.ts";
 
@@ -40,7 +40,8 @@ export async function awaitGates(config: NetworkConfig, host: Host, times: WaitT
 /** What is wrong with a gate; undefined when it is ready. */
 export async function askGate(gate: string, timeoutMs = GATE_QUESTION_MS): Promise<string | undefined> {
   try {
-    const answer = await fetch(gate, { signal: AbortSignal.timeout(timeoutMs) });
+    // A gate is on the node: the proxy of the runtime's environment is for the world outside.
+    const answer = await fetch(gate, { signal: AbortSignal.timeout(timeoutMs), proxy: false } as RequestInit);
     await answer.body?.cancel();
     return answer.status >= 200 && answer.status < 400 ? undefined : `it answers with status ${answer.status}`;
   } catch (error) {
@@ -50,6 +51,20 @@ export async function askGate(gate: string, timeoutMs = GATE_QUESTION_MS): Promi
 
 /** How long an ADD that the agent serves waits for policy, where the configuration does not say. */
 const POLICY_TIMEOUT_MS = 10_000;
+
+/**
+ * Why a pod that waits for its policy would be open rather than closed meanwhile; undefined: it would not, or does not wait. The folder lies in
+ * /var/run, which is empty after a boot, and the agent makes it once its first policy is in the kernel: from then on what is not programmed is dropped.
+ */
+export function whyOpen(config: NetworkConfig, host: Host): readonly [message: string, details: string] | undefined {
+  if (config.policySetupTimeoutSeconds === 0) return undefined;
+  const folder = statusFolder(config, host);
+  if (pathExists(folder)) return undefined;
+  return [
+    "network policy is not in force on this node yet",
+    `calico-node makes ${folder} with its first policy since the node started; "policy_setup_timeout_seconds" says that pods wait for it`,
+  ];
+}
 
 /** The endpoint whose policy is waited for: by these three it is found, and by what it has, told from one before it. */
 export interface AwaitedEndpoint {

@@ -38,7 +38,7 @@ function longOption(token: string, path: readonly Command[], next: () => string 
   if (!option) throw unknown(`--${name}`, path);
   if (option.type === "boolean")
     return equals < 0 ? `--${name}` : `--${name}=${booleanOf(name, token.slice(equals + 1))}`;
-  return `--${name}=${equals < 0 ? required(`--${name}`, next()) : token.slice(equals + 1)}`;
+  return `--${name}=${given(option, `--${name}`, equals < 0 ? next() : token.slice(equals + 1))}`;
 }
 
 function shortOptions(token: string, path: readonly Command[], next: () => string | undefined): string[] {
@@ -56,7 +56,7 @@ function shortOptions(token: string, path: readonly Command[], next: () => strin
     }
     const inline = rest.startsWith("=") ? rest.slice(1) : rest;
     if (option.type === "boolean") out.push(`--${name}=${booleanOf(name, inline)}`);
-    else out.push(`--${name}=${rest === "" ? required(`-${letter}, --${name}`, next()) : inline}`);
+    else out.push(`--${name}=${given(option, `-${letter}, --${name}`, rest === "" ? next() : inline)}`);
     break;
   }
   return out;
@@ -67,8 +67,9 @@ export function optionsOf(path: readonly Command[]): Map<string, Option> {
   return new Map(path.flatMap((command) => Object.entries(command.options ?? {})));
 }
 
-function required(name: string, value: string | undefined): string {
+function given({ notEmpty, value: what }: Option, name: string, value: string | undefined): string {
   if (value === undefined) throw new UsageError(`flag needs an argument: ${name}`);
+  if (notEmpty && value === "") throw new UsageError(`${name}: ${what ?? "the value"} must not be empty`);
   return value;
 }
 

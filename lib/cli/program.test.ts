@@ -29,6 +29,7 @@ const program: Program = {
         filename: { type: "text", short: "f", value: "FILE", summary: "Read names from a file." },
         recursive: { type: "boolean", short: "R", summary: "And the folders in it." },
         report: { type: "list", value: "FILE", summary: "May be given several times." },
+        into: { type: "list", short: "i", value: "FOLDER", summary: "Where to.", notEmpty: true, hidden: true },
         secret: { type: "boolean", short: "a", summary: "Not shown.", hidden: true },
       },
       examples: [{ comment: "All pools.", line: "get ippool -o yaml" }],
@@ -93,6 +94,16 @@ describe("arguments", () => {
     await run("get", "pool", "");
     expect(seen?.args.list("names")).toEqual([""]);
   });
+
+  test.each([["--into", ""], ["--into="], ["-i", ""], ["-i="]])(
+    "an empty value of an option that needs one: %j %j",
+    async (...args) => {
+      const { status, err } = await run("get", ...args.filter((argument) => argument !== undefined));
+      expect(err).toMatch(/^(-i, )?--into: FOLDER must not be empty\nRun 'ctl get --help'/);
+      expect(status).toBe(1);
+      expect((await run("get", "--filename", "")).status).toBe(0);
+    },
+  );
 
   test("that are wrong are named, with what was probably meant", async () => {
     const message = async (...argv: string[]) => {

@@ -15,6 +15,8 @@ export interface Option {
   /** What the value is, for the help: FILE. */
   readonly value?: string;
   readonly default?: string;
+  /** `--name=""` is a usage error: what an empty variable of a script leaves shall not be taken for the default, or for the current folder. */
+  readonly notEmpty?: true;
   /** Understood, but not listed in the help. */
   readonly hidden?: true;
 }

@@ -5,7 +5,7 @@ import type { Ref, Resource } from "../api/meta.ts";
 export interface Capabilities {
   /** `batch` commits all of its operations or none. Elsewhere they are carried out in order, and stop at the first failure. */
   readonly atomicBatch: boolean;
-  /** Objects are marked deleted before they are deleted, because the backend cannot refuse the deletion of a changed object otherwise. */
+  /** Others mark objects of IPAM as deleted before they delete them, and may have left it at that: such an object counts as absent. */
   readonly softDelete: boolean;
   /** A watch may be resumed at a revision the caller kept, after a reconnect or a restart. */
   readonly resumableWatch: boolean;
@@ -21,7 +21,7 @@ export interface Capabilities {
 export type Index =
   /**
    * BlockAffinity and IPAMBlock: those of one host or virtual owner, of either type when none is given; blocks are found
-   * through their affinities. WorkloadEndpoint: those of one node. Node: the one of that name.
+   * through their affinities. WorkloadEndpoint and Pod: those of one node. Node: the one of that name.
    */
   | { readonly node: string; readonly affinityType?: "host" | "virtual" }
   /** Any namespaced kind. */
@@ -126,7 +126,8 @@ export interface Client {
   batch(operations: readonly Operation[]): Promise<Resource[]>;
   /**
    * Like `batch`, but answers nothing, and takes the objects of IPAM (blocks, affinities, handles) to be right as they are. For the
-   * allocator, which has read or made them itself: reading back what is written costs a plugin more than writing it.
+   * allocator, which has read or made them itself: reading back what is written costs a plugin more than writing it. A deletion at a revision
+   * reads nothing either.
    */
   commit(operations: readonly Operation[]): Promise<void>;
   /** Changes of a kind from now, or from a revision, without a hole: after a gap it lists again and reports the difference. Ends when `signal` aborts. */

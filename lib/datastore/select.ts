@@ -21,6 +21,7 @@ export function selects(index: Index | undefined, resource: Resource): boolean {
   if ("name" in index) return resource.metadata.namespace === index.namespace && resource.metadata.name === index.name;
   if ("namespace" in index) return resource.metadata.namespace === index.namespace;
   if (resource.kind === "Node") return resource.metadata.name === index.node;
+  if (resource.kind === "Pod") return spec.nodeName === index.node;
   if (resource.kind === "IPAMBlock") {
     if (index.affinityType) return spec.affinity === `${index.affinityType}:${index.node}`;
     return spec.affinity === `host:${index.node}` || spec.affinity === `virtual:${index.node}`;

@@ -122,7 +122,7 @@ describe("writing it", () => {
     return { warnings, actions: steps.map(({ path, action }) => `${action} ${path.split("/").at(-1)}`) };
   }
   function withPlugins(host: ReturnType<typeof fakeHost>): void {
-    for (const name of ["calico", "calico-ipam"]) writeFileSync(join(host.bin, name), "");
+    for (const name of ["calico", "calico-ipam", "loopback"]) writeFileSync(join(host.bin, name), "");
   }
 
   test("waits for the executables that it names", () => {

@@ -181,6 +181,8 @@ export interface PlaceOptions {
   /** Folder of executables, as this process sees it; not looked at when absent. */
   readonly binFolder?: string | undefined;
   readonly dryRun?: boolean;
+  /** Files that are not there only because a dry run has not written them. */
+  readonly expected?: ReadonlySet<string>;
   /** Hears of what is not in order and no reason to stop. */
   readonly warn: (message: string) => void;
 }
@@ -191,33 +193,35 @@ export interface PlaceOptions {
  */
 export function placeConflist(env: Env, places: Places, facts: ConflistFacts, options: PlaceOptions): Step[] {
   const { netFolder } = places;
-  const { binFolder, dryRun = false, warn } = options;
+  const { binFolder, dryRun = false, expected, warn } = options;
+  const isExpected = (file: string): boolean => expected?.has(file) === true;
+  const has = (folder: string, type: string): boolean => isNamed(join(folder, type)) || isExpected(join(folder, type));
   const { name, old } = confNames(env);
   const conflist = renderConflist(templateOf(env), env, places, facts);
   for (const placeholder of conflist.unknown) warn(`nothing stands for ${placeholder} of the network configuration`);
   const path = join(netFolder, name);
-  if (ownerOf(path) === "foreign")
+  const present = ownerOf(path);
+  if (present !== undefined && present !== "ours")
     throw new InstallError(
       "FOREIGN",
       `${path} is not Calico's: it is left alone; set another CNI_CONF_NAME, or remove it`,
     );
   const lacking = [
-    ...(binFolder === undefined ? [] : conflist.types.filter((type) => !isNamed(join(binFolder, type)))),
-    ...conflist.files.filter((file) => !pathExists(join(netFolder, file))).map((file) => join(netFolder, file)),
+    ...(binFolder === undefined ? [] : conflist.types.filter((type) => !has(binFolder, type))),
+    ...conflist.files.map((file) => join(netFolder, file)).filter((file) => !pathExists(file) && !isExpected(file)),
   ];
-  if (lacking.length > 0 && !dryRun)
+  if (lacking.length > 0)
     throw new InstallError(
       "INCOMPLETE",
       `${path} is not written, because what it names is not there: ${lacking.join(", ")}` +
         (binFolder === undefined ? "" : `; executables belong into ${binFolder}, or out of the network configuration`),
     );
+  if (binFolder !== undefined && !has(binFolder, LOOPBACK))
+    warn(
+      `there is no ${LOOPBACK} in ${binFolder}: containerd starts no pod without it, though the network configuration need not name it`,
+    );
   return translated(`write ${path}`, () => {
-    const others = readdirSync(netFolder).filter((file) => /\.(conf|conflist|json)$/.test(file) && file < name);
-    for (const file of others)
-      if (ownerOf(join(netFolder, file)) === "foreign")
-        warn(
-          `${join(netFolder, file)} is another network's, and comes before ${name}: runtimes take the first by name`,
-        );
+    for (const shadow of shadowsOf(env, places)) warn(shadow);
     const write = (dry: boolean): Step[] => {
       const chained = isChained(conflist.text, readTextFile(path));
       const steps: Step[] = [
@@ -226,13 +230,32 @@ export function placeConflist(env: Env, places: Places, facts: ConflistFacts, op
       const stale = join(netFolder, old);
       const owner = old === name ? undefined : ownerOf(stale);
       if (owner === "ours") steps.push(removeFile(stale, dry));
-      if (owner === "foreign") steps.push({ path: stale, action: "left alone", why: "it is not Calico's" });
+      else if (owner !== undefined) steps.push({ path: stale, action: "left alone", why: "it is not Calico's" });
       return steps;
     };
     const planned = write(true);
     if (dryRun || planned.every(({ action }) => action === "unchanged" || action === "left alone")) return planned;
     return inFolder(netFolder, () => write(false));
   });
+}
+
+/** What containerd calls for every sandbox, beside the network configuration; CRI-O does without. */
+const LOOPBACK = "loopback";
+
+/** Plugins that call other networks' configurations, of this folder or not: they are meant to come first. */
+const CALLERS = ["multus", "multus-shim", "genie", "danm"];
+
+/** Which other networks' files runtimes take rather than ours, in words. FILES when the folder cannot be read. */
+export function shadowsOf(env: Env, { netFolder }: Places): string[] {
+  const { name } = confNames(env);
+  const before = translated(`read ${netFolder}`, () => readdirSync(netFolder)).filter(
+    (file) => /\.(conf|conflist|json)$/.test(file) && file < name,
+  );
+  return before
+    .sort()
+    .map((file) => join(netFolder, file))
+    .filter((path) => translated(`read ${path}`, () => ownerOf(path)) === "foreign")
+    .map((path) => `${path} is another network's, and comes before ${name}: runtimes take the first by name`);
 }
 
 /** A link counts whatever it leads to: nodes link plugins to folders that a container does not see. */
@@ -259,11 +282,13 @@ function isChained(ours: string, found: string | undefined): string | undefined 
 }
 
 /** Whose a network configuration is: ours when it calls the plugin `calico`, also one that upstream's installer wrote. */
-export function ownerOf(path: string): "ours" | "foreign" | undefined {
+export function ownerOf(path: string): "ours" | "caller" | "foreign" | undefined {
   const text = readTextFile(path);
   if (text === undefined) return undefined;
   try {
-    return read(text).plugins.some(({ type }) => type === "calico") ? "ours" : "foreign";
+    const types = read(text).plugins.map(({ type }) => type);
+    if (types.includes("calico")) return "ours";
+    return types.some((type) => CALLERS.includes(type)) ? "caller" : "foreign";
   } catch {
     // Nobody can work with it; an installer that was killed in the middle, as upstream's can be, leaves such a one.
     return text.includes('"calico"') || text.trim() === "" ? "ours" : "foreign";

@@ -1,7 +1,7 @@
 /** Everything at once and once, as upstream's installer does it: certificates, executables, kubeconfig, and last the network configuration. */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pathExists, readTextFile } from "../sys/index.ts";
-import { type Env, type Places, placeConflist } from "./conflist.ts";
+import { confNames, type Env, type Places, placeConflist } from "./conflist.ts";
 import { InstallError } from "./errors.ts";
 import { installExecutables } from "./executables.ts";
 import type { Step } from "./files.ts";
@@ -33,10 +33,18 @@ export interface InstallOptions {
   readonly warn: (message: string) => void;
 }
 
-/** Throws {@link InstallError} at the first step that cannot be done; those before it hold, and doing all again is harmless. */
+/**
+ * Throws {@link InstallError} at the first step that cannot be done; those before it hold, and doing all again is harmless. A dry run throws the
+ * same, after it has said that the file would be left alone.
+ */
 export async function install(options: InstallOptions): Promise<void> {
-  const { env, parts, places, executable, dryRun = false, onStep, warn, secrets = SECRETS } = options;
+  const { env, parts, places, executable, dryRun = false, warn, secrets = SECRETS } = options;
   const node = env.KUBERNETES_NODE_NAME || options.node;
+  const expected = new Set<string>();
+  const onStep = (step: Step): void => {
+    if (dryRun && step.action !== "removed") expected.add(step.path);
+    options.onStep(step);
+  };
   if (parts.includes("executables")) {
     const { binFolders: folders, makesFolders = false, furtherPlugins: further } = options;
     for (const step of installExecutables(env, {
@@ -59,8 +67,18 @@ export async function install(options: InstallOptions): Promise<void> {
   }
   if (parts.includes("conflist")) {
     const token = readTextFile(join(secrets, "token"));
-    const binFolder = options.binFolders.find(pathExists);
+    // In a dry run the first one may not have been made yet.
+    const binFolder = options.binFolders.find((folder) => pathExists(folder) || isBelow(folder, expected));
     const facts = { node, token, tls: installedTls(places) };
-    for (const step of placeConflist(env, places, facts, { binFolder, dryRun, warn })) onStep(step);
+    try {
+      for (const step of placeConflist(env, places, facts, { binFolder, dryRun, expected, warn })) onStep(step);
+    } catch (error) {
+      if (dryRun && error instanceof InstallError && (error.code === "INCOMPLETE" || error.code === "FOREIGN"))
+        onStep({ path: join(places.netFolder, confNames(env).name), action: "left alone", why: error.message });
+      throw error;
+    }
   }
 }
+
+const isBelow = (folder: string, files: ReadonlySet<string>): boolean =>
+  files.values().some((file) => dirname(file) === folder);

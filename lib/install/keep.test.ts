@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { silentLogger } from "../telemetry/index.ts";
 import { type Env, type KeepCniOptions, keepCni } from "./index.ts";
 import { type FakeHost, fakeHost } from "./testing.ts";
@@ -19,20 +19,26 @@ describe("the agent and the network configuration", () => {
 
   function keep(host: FakeHost, changes: Partial<KeepCniOptions> & { env?: Env } = {}) {
     const troubles: (string | undefined)[] = [];
-    const asked = { enforced: 0, reached: 0 };
-    const state = { notEnforced: undefined as string | undefined, notReached: undefined as string | undefined };
+    const asked = { enforced: 0, prepared: 0, reached: 0 };
+    const state: Record<"notEnforced" | "notPrepared" | "notReached", string | undefined> = {
+      ...{ notEnforced: undefined, notPrepared: undefined, notReached: undefined },
+    };
     done = keepCni({
       node: "n1",
       whyNotEnforced: async () => {
         asked.enforced++;
         return state.notEnforced;
       },
+      whyNotPrepared: async () => {
+        asked.prepared++;
+        return state.notPrepared;
+      },
       whyNotReached: async () => {
         asked.reached++;
         return state.notReached;
       },
       onTrouble: (why) => troubles.push(why),
-      ...{ log: silentLogger, signal: stop.signal, host: host.host, secrets: host.secrets, pollMs: 1 },
+      ...{ log: silentLogger, signal: stop.signal, host: host.host, secrets: host.secrets, pollMs: 1, lookMs: 1 },
       ...changes,
       env: { CNI_NETWORK_CONFIG: CONFIG, ...changes.env },
     });
@@ -48,7 +54,9 @@ describe("the agent and the network configuration", () => {
       await Bun.sleep(1);
     }
   }
-  const withPlugin = (host: FakeHost): void => writeFileSync(join(host.bin, "calico"), "");
+  const withPlugin = (host: FakeHost): void => {
+    for (const name of ["calico", "loopback"]) writeFileSync(join(host.bin, name), "");
+  };
 
   test("it appears when policy is enforced and others are reached, and not before", async () => {
     using host = fakeHost();
@@ -78,16 +86,65 @@ describe("the agent and the network configuration", () => {
     await until(() => content(host) === CONFIG);
   });
 
-  test("other nodes are not waited for for ever, policy is", async () => {
+  test("other nodes are not waited for for ever; policy, and what this node lacks itself, is", async () => {
     using host = fakeHost();
     withPlugin(host);
     const { state, asked } = keep(host, { patienceMs: 0 });
     state.notEnforced = "felix is not ready";
+    state.notPrepared = "the node is not prepared: no address";
     state.notReached = "BGP not established";
     await until(() => asked.enforced > 3);
     expect(content(host)).toBeUndefined();
     state.notEnforced = undefined;
+    await until(() => asked.prepared > 3);
+    expect(asked.reached).toBe(0);
+    expect(content(host)).toBeUndefined();
+    state.notPrepared = undefined;
     await until(() => content(host) === CONFIG);
+  });
+
+  test("patience with other nodes begins when this node is ready itself", async () => {
+    using host = fakeHost();
+    withPlugin(host);
+    const { state, asked } = keep(host, { patienceMs: 60_000 });
+    let now = 0;
+    const clock = vi.spyOn(performance, "now").mockImplementation(() => now);
+    try {
+      const come = async (holds: () => boolean): Promise<void> => {
+        for (let round = 0; !holds(); round++) {
+          if (round > 10_000) throw new Error("it did not come to pass");
+          await Bun.sleep(1);
+        }
+      };
+      state.notPrepared = "the node is being prepared";
+      state.notReached = "BGP not established";
+      await come(() => asked.prepared > 3);
+      now = 120_000;
+      state.notPrepared = undefined;
+      await come(() => asked.reached > 3);
+      expect(content(host)).toBeUndefined();
+      now = 180_000;
+      await come(() => content(host) === CONFIG);
+    } finally {
+      clock.mockRestore();
+    }
+  });
+
+  test("that a runtime would take another network's file is told for as long as it is so, and one that calls ours is not that", async () => {
+    using host = fakeHost();
+    withPlugin(host);
+    const theirs = join(host.net, "05-cilium.conflist");
+    const multus = '{"name": "m", "cniVersion": "1.0.0", "type": "multus", "clusterNetwork": "k8s-pod-network"}';
+    writeFileSync(join(host.net, "00-multus.conf"), multus);
+    const { troubles } = keep(host);
+    await until(() => troubles.length > 0);
+    expect(troubles.at(-1)).toBeUndefined();
+    writeFileSync(theirs, CONFIG.replace('"calico"', '"cilium-cni"'));
+    await until(() => troubles.at(-1) !== undefined);
+    expect(troubles.at(-1)).toMatch(/05-cilium.conflist is another network's, and comes before 10-calico.conflist/);
+    rmSync(theirs);
+    await until(() => troubles.at(-1) === undefined);
+    expect(content(host)).toBe(CONFIG);
   });
 
   test("without the executables it is not written, and the agent says so", async () => {

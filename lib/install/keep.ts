@@ -5,7 +5,7 @@ import type { Metrics } from "../telemetry/daemon.ts";
 import type { Logger } from "../telemetry/index.ts";
 import { parseDuration } from "../wait/duration.ts";
 import { pause } from "../wait/index.ts";
-import { type Env, namesTemplate, type Places, placeConflist, placesOf } from "./conflist.ts";
+import { type Env, namesTemplate, type Places, placeConflist, placesOf, shadowsOf } from "./conflist.ts";
 import { InstallError } from "./errors.ts";
 import { binFolders } from "./executables.ts";
 import { keepKubeconfig } from "./renewal.ts";
@@ -13,9 +13,11 @@ import { installedTls } from "./tls.ts";
 import { readFile, SECRETS, type TokenSource, tokenSourceOf } from "./token.ts";
 
 const READY_POLL_MS = 1_000;
-/** After so long a node gets its network configuration although it does not reach others yet, as it is declared to have a network then. */
+/** After so long a node gets its network configuration although others do not reach it yet, as it is declared to have a network then. */
 const REACH_PATIENCE_MS = 300_000;
 const RETRY_MS = 10_000;
+/** Between looks at what others put beside the network configuration. */
+const LOOK_MS = 60_000;
 
 export interface KeepCniOptions {
   readonly env: Env;
@@ -23,7 +25,9 @@ export interface KeepCniOptions {
   readonly node: string;
   /** Why a pod's policy would not be enforced; undefined: it would. There is no network configuration before. */
   readonly whyNotEnforced: () => Promise<string | undefined>;
-  /** Why a pod would not be reached from other nodes; undefined: it would. This is waited for, though not for ever. */
+  /** What this node itself still lacks, without which a pod has no network however long others are waited for; undefined: nothing. */
+  readonly whyNotPrepared: () => Promise<string | undefined>;
+  /** Why other nodes do not reach pods here; undefined: they do. This is waited for, though not for ever: it may be the others' fault. */
   readonly whyNotReached: () => Promise<string | undefined>;
   /** Why pods cannot be attached, or soon cannot; undefined: nothing is known to be in the way. Belongs into the agent's readiness. */
   readonly onTrouble: (why: string | undefined) => void;
@@ -36,6 +40,7 @@ export interface KeepCniOptions {
   /** Milliseconds. */
   readonly pollMs?: number;
   readonly patienceMs?: number;
+  readonly lookMs?: number;
 }
 
 /**
@@ -98,7 +103,7 @@ function intervalOf(env: Env, log: Logger): number | undefined {
 
 /**
  * Writes it once, as soon as the node can serve. One that is there from before stays meanwhile: pods that end need it. What others do to it later is
- * theirs, as it is with upstream.
+ * theirs, as it is with upstream; but that a runtime would read another network's file instead is told for as long as it is so.
  */
 async function keepConflist(
   options: KeepCniOptions,
@@ -113,35 +118,50 @@ async function keepConflist(
     if (!said.has(message)) log.warning(message);
     said.add(message);
   };
-  for (let before = ""; !signal.aborted; await pause(RETRY_MS, signal)) {
+  /** What is in the way goes to the agent's readiness; the same thing is logged once. */
+  const attempt = (work: () => void): boolean => {
     try {
-      const token = readTextFile(join(secrets, "token"));
-      const facts = { node: env.KUBERNETES_NODE_NAME || node, token, tls: installedTls(places) };
-      for (const { path, action, why } of placeConflist(env, places, facts, { binFolder, warn }))
-        log.info("the node's network configuration", { path, action, why });
-      return onTrouble(undefined);
+      work();
+      return true;
     } catch (error) {
       if (!(error instanceof InstallError)) throw error;
-      if (error.message !== before) log.error("pods get no network here", { error: error.message });
-      before = error.message;
+      if (!said.has(error.message)) log.error("pods get no network here", { error: error.message });
+      said.add(error.message);
       onTrouble(error.message);
+      return false;
     }
-  }
+  };
+  const write = (): void => {
+    const token = readTextFile(join(secrets, "token"));
+    const facts = { node: env.KUBERNETES_NODE_NAME || node, token, tls: installedTls(places) };
+    for (const { path, action, why } of placeConflist(env, places, facts, { binFolder, warn }))
+      log.info("the node's network configuration", { path, action, why });
+  };
+  const look = (): void => {
+    const shadows = shadowsOf(env, places);
+    for (const message of shadows) warn(message);
+    onTrouble(shadows.length > 0 ? shadows.join("; ") : undefined);
+  };
+  while (!signal.aborted && !attempt(write)) await pause(RETRY_MS, signal);
+  for (; !signal.aborted; await pause(options.lookMs ?? LOOK_MS, signal)) attempt(look);
 }
 
+/** Whatever is this node's own is waited for without end; others only for so long from then on. */
 async function untilServing(options: KeepCniOptions): Promise<void> {
-  const { whyNotEnforced, whyNotReached, log, signal, pollMs = READY_POLL_MS } = options;
-  const deadline = performance.now() + (options.patienceMs ?? REACH_PATIENCE_MS);
+  const { whyNotEnforced, whyNotPrepared, whyNotReached, log, signal, pollMs = READY_POLL_MS } = options;
+  let deadline: number | undefined;
   let said: string | undefined;
   for (; !signal.aborted; await pause(pollMs, signal)) {
-    const enforced = await whyNotEnforced();
-    const reached = enforced === undefined ? await whyNotReached() : undefined;
-    if (enforced === undefined && reached === undefined) return;
-    if (enforced === undefined && performance.now() >= deadline) {
-      log.warning("pods are attached although other nodes may not reach them", { why: reached });
-      return;
+    const own = (await whyNotEnforced()) ?? (await whyNotPrepared());
+    const why = own ?? (await whyNotReached());
+    if (why === undefined) return;
+    if (own === undefined) {
+      deadline ??= performance.now() + (options.patienceMs ?? REACH_PATIENCE_MS);
+      if (performance.now() >= deadline) {
+        log.warning("pods are attached although other nodes may not reach them", { why });
+        return;
+      }
     }
-    const why = enforced ?? reached;
     if (why !== said) log.info("the network configuration is not written before the node can serve", { why });
     said = why;
   }

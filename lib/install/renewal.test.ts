@@ -51,7 +51,7 @@ describe("a kubeconfig", () => {
 
 describe("a new token is due", () => {
   const why = (now: number, changes: object = {}, of: ReturnType<typeof file> | undefined = file()) =>
-    whyRenew({ file: of, endpoint, now, share: 0, ...changes });
+    whyRenew({ file: of, endpoint, now, share: 0, ...changes })?.why;
 
   test("from half of its life on", () => {
     expect(why(START + 12 * HOUR - 1)).toBeUndefined();
@@ -66,13 +66,22 @@ describe("a new token is due", () => {
 
   test("when there is none, or it is for another server, CA or mind", () => {
     const now = START + 1;
-    expect(whyRenew({ file: undefined, endpoint, now, share: 0 })).toMatch(/no file/);
+    expect(whyRenew({ file: undefined, endpoint, now, share: 0 })?.why).toMatch(/no file/);
     expect(why(now, { endpoint: { ...endpoint, server: "https://10.96.0.1:6443" } })).toMatch(/6443/);
     expect(why(now, { endpoint: { ...endpoint, ca: "another" } })).toMatch(/CA/);
     expect(why(now, { endpoint: { server: endpoint.server, ca: endpoint.ca, insecureSkipTlsVerify: true } })).toMatch(
       /verified/,
     );
     expect(why(now, { refused: "401" })).toMatch(/refused: 401/);
+  });
+
+  test("and the file is of no use meanwhile, unless the reason is only its age", () => {
+    const isGood = (now: number, changes: object = {}) =>
+      whyRenew({ file: file(), endpoint, now, share: 0, ...changes })?.isGood;
+    expect(isGood(START + 12 * HOUR)).toBe(true);
+    expect(isGood(START + 24 * HOUR)).toBe(false);
+    expect(isGood(START + 1, { refused: "401" })).toBe(false);
+    expect(isGood(START + 1, { endpoint: { ...endpoint, ca: "another" } })).toBe(false);
   });
 
   test("at a time that leaves room to fail, for every node, life and interval", () => {

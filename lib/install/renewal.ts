@@ -9,9 +9,10 @@ import { endpointOf, type KnownFile, readFile, renewKubeconfig, type TokenSource
 
 /** Milliseconds between looks at the file, which ask nobody. */
 const LOOK = 60_000;
-/** Between attempts to renew, in milliseconds: twice as long after each one that failed. */
+/** Between attempts to renew, in milliseconds: twice as long after each one that failed, up to the last; a plugin that is not let in waits less. */
 const FIRST_RETRY = 5_000;
 const LAST_RETRY = 300_000;
+const LAST_RETRY_WITHOUT = 30_000;
 /** With so much of its life left a token is about to expire. */
 const NEAR = 0.25;
 /** A longer interval than this part of its life would come too close to that. */
@@ -43,18 +44,27 @@ export interface RenewalFacts {
   readonly refused?: string | undefined;
 }
 
-/** Why a new token is due; undefined: the file is good. */
-export function whyRenew({ file, endpoint, now, share, interval, refused }: RenewalFacts): string | undefined {
-  if (!file) return "there is no file, or it cannot be read";
+/** That a new token is due, and why. */
+export interface Due {
+  readonly why: string;
+  /** The file is good, as far as is known: there is time to renew it. */
+  readonly isGood: boolean;
+}
+
+/** Whether a new token is due; undefined: the file is good. */
+export function whyRenew({ file, endpoint, now, share, interval, refused }: RenewalFacts): Due | undefined {
+  const of = (why: string, isGood = false): Due => ({ why, isGood });
+  if (!file) return of("there is no file, or it cannot be read");
   const { access, life } = file;
-  if (access.server !== endpoint.server) return `it is for ${access.server}, and the API server is ${endpoint.server}`;
-  if (access.ca?.trim() !== endpoint.ca?.trim()) return "it trusts another CA";
+  if (access.server !== endpoint.server)
+    return of(`it is for ${access.server}, and the API server is ${endpoint.server}`);
+  if (access.ca?.trim() !== endpoint.ca?.trim()) return of("it trusts another CA");
   if ((access.insecureSkipTlsVerify ?? false) !== (endpoint.insecureSkipTlsVerify ?? false))
-    return "it is of another mind whether the API server's certificate is verified";
-  if (!life) return "its token does not say when it expires";
-  if (refused !== undefined) return `its token is refused: ${refused}`;
-  if (now >= life.expiresAt) return "its token has expired";
-  return now >= renewAt(life, share, interval) ? "its token is in the second half of its life" : undefined;
+    return of("it is of another mind whether the API server's certificate is verified");
+  if (!life) return of("its token does not say when it expires");
+  if (refused !== undefined) return of(`its token is refused: ${refused}`);
+  if (now >= life.expiresAt) return of("its token has expired");
+  return now >= renewAt(life, share, interval) ? of("its token is in the second half of its life", true) : undefined;
 }
 
 export interface KeepKubeconfigOptions {
@@ -88,6 +98,7 @@ export async function keepKubeconfig(options: KeepKubeconfigOptions): Promise<vo
   while (!signal.aborted) {
     let failure: string | undefined;
     let file: KnownFile | undefined;
+    let due: Due | undefined;
     try {
       file = readFile(places);
       // The token is looked at again only when something suggests that the API server may have come to think otherwise of it.
@@ -100,12 +111,12 @@ export async function keepKubeconfig(options: KeepKubeconfigOptions): Promise<vo
         if (refusal?.isFinal) refused = refusal.why;
         else if (refusal) failure = `its token cannot be tried: ${refusal.why}`;
       }
-      const why = whyRenew({ ...facts, refused });
-      if (why !== undefined) {
+      due = whyRenew({ ...facts, refused });
+      if (due) {
         await renewKubeconfig(source, places);
         file = readFile(places);
         log.info("the CNI plugin has a new token", {
-          why,
+          why: due.why,
           file: join(places.netFolder, KUBECONFIG),
           expires: file?.life && new Date(file.life.expiresAt).toISOString(),
         });
@@ -124,16 +135,25 @@ export async function keepKubeconfig(options: KeepKubeconfigOptions): Promise<vo
       await wait(LOOK, signal);
       continue;
     }
-    const life = file?.life;
+    // Whatever keeps this account from a new token, such as other keys, may keep the old one out as well.
+    if (file && due?.isGood) {
+      const refusal = await tryToken(file.access.config, source.node).catch(() => undefined);
+      if (refusal?.isFinal) due = { why: `its token is refused: ${refusal.why}`, isGood: false };
+    }
+    const isOfUse = file !== undefined && (due?.isGood ?? true);
+    if (!isOfUse) retry = Math.min(retry, LAST_RETRY_WITHOUT);
     log.warning("the CNI plugin's kubeconfig cannot be renewed; tried again", {
       error: failure,
       inSeconds: retry / 1000,
     });
-    if (!life) onTrouble(`the CNI plugin has no kubeconfig: ${failure}`);
-    else if (isNear(life, now()))
+    const life = file?.life;
+    if (!file) onTrouble(`the CNI plugin has no kubeconfig: ${failure}`);
+    else if (life && isNear(life, now()))
       onTrouble(
         `the CNI plugin's token ${now() < life.expiresAt ? "expires" : "has expired"} at ${new Date(life.expiresAt).toISOString()} and is not renewed: ${failure}`,
       );
+    else if (due && !due.isGood)
+      onTrouble(`the CNI plugin's kubeconfig is of no use, ${due.why}; and there is no other: ${failure}`);
     await wait(retry * (1 + random() / 2), signal);
     retry = Math.min(2 * retry, LAST_RETRY);
   }

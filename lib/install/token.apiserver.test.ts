@@ -203,6 +203,33 @@ describe.skipIf(missing !== undefined)(
       expect(tokenInFile()).not.toBe(before);
     });
 
+    test.each([
+      ["young", 0],
+      ["in the second half of its life", 13 * HOUR],
+    ])(
+      "that is %s, no longer let in and cannot be renewed is told of at once, and tried again within half a minute",
+      async (_, age) => {
+        await renewKubeconfig(source(), host.places());
+        const good = readFileSync(file(), "utf8");
+        const other = fakeToken(Date.now() - age, Date.now() - age + 24 * HOUR);
+        writeFileSync(file(), good.replace(/token: .*/, `token: ${other}`));
+        writeFileSync(join(host.secrets, "token"), server.token("nobody"));
+        const troubles: (string | undefined)[] = [];
+        const waits: number[] = [];
+        const stop = new AbortController();
+        await keepKubeconfig({
+          ...{ source: source(), places: host.places(), log: silentLogger, signal: stop.signal, watched: [] },
+          ...{ onGood: () => {}, onTrouble: (why) => void troubles.push(why), random: () => 0 },
+          wait: async (milliseconds) => {
+            waits.push(milliseconds);
+            if (waits.length === 6) stop.abort();
+          },
+        });
+        expect(troubles[0]).toMatch(/of no use, its token is refused: .*; and there is no other: no token for the CNI/);
+        expect(waits).toEqual([5_000, 10_000, 20_000, 30_000, 30_000, 30_000]);
+      },
+    );
+
     test("is kept while the API server is away, and the file stays what it was", async () => {
       await renewKubeconfig(source(), host.places());
       const before = readFileSync(file(), "utf8");

@@ -3,7 +3,7 @@ import { IPAMBlock, ipamBlockRef, newIPAMBlock } from "../api/ipamblock.ts";
 import { type Cidr, formatCidr } from "../ip/index.ts";
 import { ownerText } from "./affinity.ts";
 import { collectCooled, isEmpty, timestamp } from "./block.ts";
-import { asRead, type Context, isRace, retrying } from "./context.ts";
+import { type Context, deleteRead, isRace, retrying } from "./context.ts";
 import { affinityRef, readAffinity, readBlock } from "./reads.ts";
 import type { IpamConfig, Owner } from "./types.ts";
 
@@ -92,7 +92,7 @@ async function tryRelease(
   if (!block) {
     if (!affinity) return "absent";
     // Deleted as it was read: a claim that goes on at this moment finds it gone and begins again.
-    await client.delete(BlockAffinity, affinityRef(owner, cidr), asRead(ctx, affinity));
+    await deleteRead(ctx, BlockAffinity, affinityRef(owner, cidr), affinity);
     return "released";
   }
   if (options.sequenceNumber !== undefined && options.sequenceNumber !== block.spec.sequenceNumber) return "changed";
@@ -110,7 +110,7 @@ async function tryRelease(
     progress.marked = true;
   }
   if (empty) {
-    await client.delete(IPAMBlock, ipamBlockRef(block.spec.cidr), asRead(ctx, block));
+    await deleteRead(ctx, IPAMBlock, ipamBlockRef(block.spec.cidr), block);
   } else {
     delete block.spec.affinity;
     delete block.spec.affinityClaimTime;
@@ -128,14 +128,14 @@ async function deleteAffinity(ctx: Context, owner: Owner, cidr: Cidr, read: Bloc
   await retrying(ctx, `delete the affinity of ${ownerText(owner)} to block ${formatCidr(cidr)}`, async (attempt) => {
     if (attempt > 0) affinity = await readAffinity(ctx, owner, cidr);
     if (affinity?.spec.state !== read.spec.state) return;
-    await ctx.client.delete(BlockAffinity, affinityRef(owner, cidr), asRead(ctx, affinity));
+    await deleteRead(ctx, BlockAffinity, affinityRef(owner, cidr), affinity);
   });
 }
 
 /** Deletes an empty block that has no owner, or whose owner has no affinity for it. False when it has changed since it was read. */
 export async function deleteOrphan(ctx: Context, block: IPAMBlock): Promise<boolean> {
   try {
-    await ctx.client.delete(IPAMBlock, ipamBlockRef(block.spec.cidr), asRead(ctx, block));
+    await deleteRead(ctx, IPAMBlock, ipamBlockRef(block.spec.cidr), block);
     return true;
   } catch (error) {
     if (isRace(error)) return false;

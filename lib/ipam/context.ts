@@ -100,8 +100,8 @@ export function asRead(ctx: Context, read: Resource): DeleteOptions {
 export class PartialCommit extends Error {
   override readonly name = "PartialCommit";
   constructor(
-    /** What the operations before the failed one answered. */
-    readonly done: readonly Resource[],
+    /** What the operations before the failed one answered; a deletion answers nothing. */
+    readonly done: readonly (Resource | undefined)[],
     override readonly cause: unknown,
   ) {
     super("a batch was carried out in part");
@@ -115,7 +115,7 @@ export class PartialCommit extends Error {
 export async function commit(ctx: Context, operations: readonly Operation[]): Promise<void> {
   if (operations.length === 0) return;
   if (ctx.client.capabilities.atomicBatch) return ctx.client.commit(operations);
-  const done: Resource[] = [];
+  const done: (Resource | undefined)[] = [];
   for (const operation of operations) {
     try {
       done.push(await carryOut(ctx.client, operation));
@@ -125,14 +125,20 @@ export async function commit(ctx: Context, operations: readonly Operation[]): Pr
   }
 }
 
-/** Carries out one operation. */
-export function carryOut(client: Client, operation: Operation): Promise<Resource> {
+/** Carries out one operation. A deletion answers nothing, which saves reading what is deleted. */
+export async function carryOut(client: Client, operation: Operation): Promise<Resource | undefined> {
   switch (operation.op) {
     case "create":
       return client.create(operation.kind, operation.resource);
     case "update":
       return client.update(operation.kind, operation.resource);
     case "delete":
-      return client.delete(operation.kind, operation.ref, operation);
+      await client.commit([operation]);
+      return undefined;
   }
+}
+
+/** Deletes exactly what was read. */
+export function deleteRead<R extends Resource>(ctx: Context, kind: Kind<R>, ref: Ref, read: R): Promise<void> {
+  return ctx.client.commit([deleteOp(ctx, kind, ref, read)]);
 }

@@ -4,11 +4,11 @@ import type { Operation } from "../datastore/index.ts";
 import { formatCidr, parseCidr, tryParseCidr } from "../ip/index.ts";
 import { ordinalsOfHandle } from "./block.ts";
 import {
-  asRead,
   type Context,
   commit,
   createOp,
   deleteOp,
+  deleteRead,
   isRace,
   PartialCommit,
   retrying,
@@ -31,7 +31,7 @@ export async function lowerHandle(
   const handle = { ...read, spec: { ...read.spec, block: { ...read.spec.block } } };
   for (const [cidr, count] of counts) decrement(handle.spec, cidr, count);
   try {
-    if (holdsNothing(handle.spec)) await ctx.client.delete(IPAMHandle, ipamHandleRef(id), asRead(ctx, read));
+    if (holdsNothing(handle.spec)) await deleteRead(ctx, IPAMHandle, ipamHandleRef(id), read);
     else await ctx.client.update(IPAMHandle, handle);
   } catch (error) {
     if (!isRace(error)) throw error;

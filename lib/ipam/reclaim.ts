@@ -8,11 +8,11 @@ import { ownerText } from "./affinity.ts";
 import { addressText, collectCooled, isEmpty, release, sequenceOf } from "./block.ts";
 import { claimBlock, releaseAffinity } from "./claim.ts";
 import {
-  asRead,
   type Context,
   commit,
   createContext,
   deleteOp,
+  deleteRead,
   isRace,
   PartialCommit,
   retrying,
@@ -133,12 +133,10 @@ async function reclaimAsTold(
   progress.outcomes = outcomes;
   // From here on the addresses are free, and what fails is mended by whoever comes next.
   if (leave && affinity) {
-    await client
-      .delete(AffinityKind, refOf(giveUp!.owner, spec.cidr), asRead(ctx, affinity))
+    await deleteRead(ctx, AffinityKind, refOf(giveUp!.owner, spec.cidr), affinity).catch((error: unknown) => {
       // Its owner is back and claims it, or somebody else has deleted it.
-      .catch((error: unknown) => {
-        if (!isRace(error)) throw error;
-      });
+      if (!isRace(error)) throw error;
+    });
   }
   await Promise.all(
     handles.map(({ id, count, handle }) => lowerHandle(ctx, handle, id, new Map([[spec.cidr, count]]))),
@@ -181,7 +179,7 @@ async function collectOrphan(ctx: Context, config: IpamConfig, text: string): Pr
     if (!block) return;
     const changed = collectCooled(block.spec, config.ipCooldownSeconds, ctx.now());
     if (!changed && !(isEmpty(block.spec) && block.spec.affinity === undefined)) return;
-    await ctx.client.batch([blockWrite(ctx, block)]);
+    await ctx.client.commit([blockWrite(ctx, block)]);
   });
 }
 

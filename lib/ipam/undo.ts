@@ -2,7 +2,7 @@ import { IPAMBlock } from "../api/ipamblock.ts";
 import type { IPAMHandle } from "../api/ipamhandle.ts";
 import { DatastoreError, type Operation } from "../datastore/index.ts";
 import { attributesAt, cleanHandle, release, sequenceOf } from "./block.ts";
-import { asRead, type Context, type PartialCommit, retrying } from "./context.ts";
+import { type Context, deleteRead, type PartialCommit, retrying } from "./context.ts";
 import { lowerHandle } from "./counts.ts";
 import type { Grant } from "./grant.ts";
 import { cidrOf, readBlock } from "./reads.ts";
@@ -32,10 +32,10 @@ export async function undo(
       else if (operation.kind.kind === "IPAMHandle" && handleId !== undefined) {
         const raised = new Map(grant.portions.map(({ block, fresh }) => [block.spec.cidr, fresh.length]));
         await lowerHandle(ctx, answer as IPAMHandle, handleId, raised);
-      } else if (operation.op === "create") {
+      } else if (operation.op === "create" && answer) {
         const { name, namespace } = answer.metadata;
         const ref = { name, ...(namespace === undefined ? {} : { namespace }) };
-        await ctx.client.delete(operation.kind, ref, asRead(ctx, answer));
+        await deleteRead(ctx, operation.kind, ref, answer);
       }
     }
   } catch (error) {

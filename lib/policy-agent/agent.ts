@@ -26,6 +26,7 @@ import { every } from "./every.ts";
 import { hasIpv6, hostFacts } from "./host-facts.ts";
 import { watchInputs } from "./intake/index.ts";
 import { followMode } from "./mode.ts";
+import { keepMtuFile } from "./mtu.ts";
 import { openReport, type Report } from "./report.ts";
 import { createProgrammer, type InterfaceState, Program, type Programs } from "./rules/index.ts";
 import { routeSettings, rulesConfig } from "./settings.ts";
@@ -115,6 +116,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
         );
         if (!isFine) return;
         options.onConfig?.(next.config);
+        report.configure(next.config);
         const changed = needsRestart(current, next.config);
         if (changed.length === 0) return;
         log.info("the configuration changed; a new start applies it", { parameters: changed.join(", ") });
@@ -129,6 +131,7 @@ export async function runAgent(options: AgentOptions): Promise<number> {
       report.close();
       report = openReport(current, log, options.addMetrics);
     }
+    report.configure(current);
     await using agent = await startAgent(options, client, current, report, stop.signal, end);
     void agent;
     return await ended.promise;
@@ -169,6 +172,8 @@ async function startAgent(
     end(EXIT_FATAL);
   };
   const interfaces = openInterfaces({ onError: fatal("the node's interfaces can no longer be followed") });
+  const toldMtu = await keepMtuFile({ interfaces, pattern: config.MTUIfacePattern, log });
+  if (!toldMtu && config.RequireMTUFile) end(EXIT_FATAL);
   const facts = hostFacts(interfaces);
   const follow = await followMode(modeSettings(config), facts);
   const { mode, reason, ipvs } = follow.choice;

@@ -32,6 +32,8 @@ export interface Report {
   /** Why the agent cannot do its work now, by what is in trouble; undefined: it can. */
   trouble(what: string, why: string | undefined): void;
   watch(reported: Reported): void;
+  /** Takes what may change without a new start. */
+  configure(config: AgentConfig): void;
   onRound(round: Round): void;
   /** An input has come in. */
   onInput(kind: string, gone: boolean): void;
@@ -145,6 +147,9 @@ export function openReport(config: AgentConfig, log: Logger, addMetrics?: (metri
     watch(now) {
       reported = now;
       say();
+    },
+    configure({ HealthTimeoutOverrides }) {
+      health.override(HealthTimeoutOverrides);
     },
     onRound(round) {
       counted.messages.inc(round.messages);

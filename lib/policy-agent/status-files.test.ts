@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -66,6 +75,27 @@ test("a file that somebody removed comes back after a recheck", async () => {
   expect(readdirSync(folder)).toEqual(["k8s ns%2Fa eth0"]);
 });
 
+test("a file that somebody changed is put right after a recheck, and the others are left alone", async () => {
+  const files = openStatusFiles(folder);
+  const workloads = [workload("a"), workload("b")];
+  await files.write(workloads);
+  const [one, other] = readdirSync(folder).map((name) => join(folder, name)) as [string, string];
+  const [good, untouched] = [readFileSync(one, "utf8"), statSync(other).ino];
+  for (const bad of [good.replace("10.0.0.1", "10.0.0.2"), ""]) {
+    for (let turn = 0; turn < 2; turn++) {
+      files.recheck();
+      await files.write(workloads);
+    }
+    writeFileSync(one, bad);
+    await files.write(workloads);
+    expect(readFileSync(one, "utf8")).toBe(bad);
+    files.recheck();
+    await files.write(workloads);
+    expect(readFileSync(one, "utf8")).toBe(good);
+  }
+  expect(statSync(other).ino).toBe(untouched);
+});
+
 test("no workload: the folder is there and empty", async () => {
   await openStatusFiles(folder).write([]);
   expect(readdirSync(folder)).toEqual([]);
@@ -101,4 +131,12 @@ test("tells which addresses endpoints have lost while no agent ran", async () =>
   expect((await files.lost(now)).toSorted()).toEqual(["10.0.0.2", "10.0.0.3"]);
   await files.write(now);
   expect(await openStatusFiles(folder).lost(now)).toEqual([]);
+});
+
+test("the folder is not there before the first write: that it is there says that policy is in force", async () => {
+  const files = openStatusFiles(folder);
+  expect(await files.lost([])).toEqual([]);
+  expect(existsSync(folder)).toBe(false);
+  await files.write([]);
+  expect(existsSync(folder)).toBe(true);
 });

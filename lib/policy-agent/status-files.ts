@@ -1,3 +1,4 @@
+import { lstatSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type EndpointStatus, endpointStatusFileName } from "../api/endpointstatus.ts";
@@ -27,12 +28,26 @@ interface StatusFile {
   readonly content: string;
 }
 
+/** A file of the folder. */
+interface KnownFile {
+  readonly content: string;
+  /** Which file that was read, and when it was last touched; undefined: not known. */
+  readonly version?: string;
+}
+
 /** How many files are written at one moment. */
 const AT_ONCE = 16;
 
 export function openStatusFiles(folder: string): StatusFiles {
-  /** Content by name; undefined: the folder has not been read. */
-  let there: Map<string, string> | undefined;
+  /** By name; undefined: the folder has not been read. */
+  let there: Map<string, KnownFile> | undefined;
+  let isStale = false;
+  let isMade = false;
+  const look = async (): Promise<Map<string, KnownFile>> => {
+    if (!there || isStale) there = await stock(folder, there);
+    isStale = false;
+    return there;
+  };
   /** What was made of a workload; one that changes is another object. Every round asks for all of them. */
   const made = new WeakMap<LocalWorkload, StatusFile>();
   const fileOf = (workload: LocalWorkload): StatusFile => {
@@ -45,19 +60,21 @@ export function openStatusFiles(folder: string): StatusFiles {
   };
   return {
     async write(inForce) {
-      there ??= await stock(folder);
+      // Not before: that it is there tells the plugin that policy has been in force since the node started.
+      if (!isMade || isStale) await mkdir(folder, { recursive: true, mode: 0o755 });
+      isMade = true;
+      const known = await look();
       const wanted = new Map<string, string>();
       for (const workload of inForce) {
         const { name, content } = fileOf(workload);
         wanted.set(name, content);
       }
-      const known = there;
       const work: (() => Promise<void>)[] = [];
       for (const [name, content] of wanted) {
-        if (known.get(name) === content) continue;
+        if (known.get(name)?.content === content) continue;
         work.push(async () => {
           await replaceFile(folder, name, content);
-          known.set(name, content);
+          known.set(name, { content });
         });
       }
       for (const name of known.keys()) {
@@ -77,18 +94,18 @@ export function openStatusFiles(folder: string): StatusFiles {
       throw new AggregateError(failed, `endpoints' status files: ${failed[0]!.message}${more}`);
     },
     async lost(workloads) {
-      there ??= await stock(folder);
+      const known = await look();
       const kept = new Map<string, readonly string[]>();
       for (const { id, ipv4Nets, ipv6Nets } of workloads)
         kept.set(endpointStatusFileName(id), [...ipv4Nets, ...ipv6Nets]);
-      return [...there].flatMap(([name, content]) =>
+      return [...known].flatMap(([name, { content }]) =>
         netsOf(content)
           .filter((net) => !kept.get(name)?.includes(net))
           .map((net) => net.split("/", 1)[0]!),
       );
     },
     recheck() {
-      there = undefined;
+      isStale = true;
     },
   };
 }
@@ -124,13 +141,33 @@ async function replaceFile(folder: string, name: string, content: string): Promi
   await rename(unfinished, join(folder, name));
 }
 
-async function stock(folder: string): Promise<Map<string, string>> {
-  await mkdir(folder, { recursive: true, mode: 0o755 });
-  const files = new Map<string, string>();
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
+/** Reads what has been touched since `known`: mostly nothing, and this is done every few seconds. */
+async function stock(
+  folder: string,
+  known: ReadonlyMap<string, KnownFile> | undefined,
+): Promise<Map<string, KnownFile>> {
+  const files = new Map<string, KnownFile>();
+  for (const entry of await readdir(folder, { withFileTypes: true }).catch(noneIfAbsent)) {
     if (!entry.isFile()) continue;
-    const content = await readFile(join(folder, entry.name), "utf8").catch(() => "");
-    files.set(entry.name, content);
+    const path = join(folder, entry.name);
+    const version = versionOf(path);
+    const before = known?.get(entry.name);
+    const content =
+      before?.version !== undefined && before.version === version
+        ? before.content
+        : await readFile(path, "utf8").catch(() => "");
+    files.set(entry.name, { content, ...(version === undefined ? {} : { version }) });
   }
   return files;
+}
+
+/** Another one after every change of the file. Undefined: it is gone. */
+function versionOf(path: string): string | undefined {
+  const status = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return status && `${status.ino} ${status.size} ${status.ctimeNs}`;
+}
+
+function noneIfAbsent(error: NodeJS.ErrnoException): [] {
+  if (error.code !== "ENOENT") throw error;
+  return [];
 }

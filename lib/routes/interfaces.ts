@@ -24,6 +24,8 @@ export interface HostInterface {
   readonly enabled: boolean;
   /** Enabled, with its carrier there: a veth whose other end is up as well. */
   readonly up: boolean;
+  /** In bytes. */
+  readonly mtu: number;
   /** Its addresses without prefix length, IPv4 and IPv6, link-local ones included; no order. */
   readonly addresses: ReadonlySet<string>;
 }
@@ -169,6 +171,7 @@ class InterfaceTable implements Interfaces {
       index: link.index,
       enabled: link.up,
       up: link.up && link.running,
+      mtu: link.mtu,
       addresses: new Set(known.values()),
     };
     if (before && before.name !== link.name) {
@@ -216,6 +219,7 @@ function same(a: HostInterface, b: HostInterface): boolean {
     a.name === b.name &&
     a.enabled === b.enabled &&
     a.up === b.up &&
+    a.mtu === b.mtu &&
     a.addresses.symmetricDifference(b.addresses).size === 0
   );
 }

@@ -142,6 +142,17 @@ describe("health", () => {
     return { clock, lines, health: new Health({ now: () => clock.now, logger, ...(timeouts && { timeouts }) }) };
   };
 
+  it("takes other timeouts while it runs", () => {
+    const { health, clock } = build({ slow: 50 });
+    health.register("slow", { live: true }, 100).report({ live: true });
+    clock.now = 70;
+    expect(health.summary().live).toBe(false);
+    health.override({ slow: 90_000 });
+    expect(health.summary()).toMatchObject({ live: true, detail: expect.stringContaining("1m30s (override)") });
+    health.override({});
+    expect(health.summary().detail).toContain(" 100ms ");
+  });
+
   it("is good when every part that is asked says so, and is told in upstream's table", async () => {
     const { health, lines } = build();
     const first = health.register("source1", { ready: true }, 100);

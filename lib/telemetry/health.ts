@@ -48,13 +48,20 @@ interface Part {
 /** All parts together: live, or ready, when each part that is asked for it says so and did so lately. Without parts both. */
 export class Health {
   readonly #options: HealthOptions;
+  #timeouts: Readonly<Record<string, number>>;
   readonly #now: () => number;
   readonly #parts = new Map<string, Part>();
   #last: HealthSummary | undefined;
 
   constructor(options: HealthOptions = {}) {
     this.#options = options;
+    this.#timeouts = options.timeouts ?? {};
     this.#now = options.now ?? (() => performance.now());
+  }
+
+  /** Other HealthTimeoutOverrides from now on. */
+  override(timeouts: Readonly<Record<string, number>>): void {
+    this.#timeouts = timeouts;
   }
 
   /** Until its first report a part is live and not ready. `timeout` in milliseconds; 0: what it said holds until it says otherwise. */
@@ -88,7 +95,7 @@ export class Health {
     let live = true;
     let ready = true;
     for (const part of [...this.#parts.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
-      const override = this.#options.timeouts?.[part.name];
+      const override = this.#timeouts[part.name];
       const timeout = override ?? part.timeout;
       const late = timeout !== 0 && this.#now() - part.at > timeout;
       const liveness = stateOf("live", part, late);

@@ -13,7 +13,7 @@ export interface ManifestObject {
 }
 
 /** Parts of the manifest, which can be applied apart: `kubectl apply -l app.kubernetes.io/component=node`. */
-export type Component = "crds" | "access" | "config" | "node" | "controllers";
+export type Component = "crds" | "access" | "config" | "node" | "controllers" | "upgrade";
 
 export const labels = (component: Component, more: Readonly<Record<string, string>> = {}) => ({
   ...more,

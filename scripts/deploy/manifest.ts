@@ -1,6 +1,6 @@
 /** deploy/calico.yaml: everything that a cluster needs, in the order in which it is applied. */
 import { crdsOf, toYaml } from "../../lib/api/crd/index.ts";
-import { accessObjects } from "./access.ts";
+import { accessObjects, upgradeAccessObjects } from "./access.ts";
 import { labels, type ManifestObject } from "./common.ts";
 import { controllerObjects } from "./controllers.ts";
 import { configMap, nodeDaemonSet } from "./node.ts";
@@ -23,3 +23,9 @@ export const manifest = (
 # The image is made by the Containerfile; its name here is ${image}, put your own in its place.
 # Parts have the label app.kubernetes.io/component: crds, access, config, node, controllers.
 ${toYaml(manifestObjects(image))}`;
+
+/** deploy/upgrade-access.yaml, which is no part of an installation. */
+export const upgradeAccess =
+  (): string => `# Made by \`npm run generate:deploy\`: change the code that it is made of, not this file.
+# What nodes that were changed may do beside what another Calico's roles let them, while both run: docs/upgrade.md applies it, and deletes it at the end.
+${toYaml(upgradeAccessObjects())}`;

@@ -14,7 +14,10 @@ import {
 
 const SELECTOR = { "k8s-app": "calico-node" };
 
-/** The network configuration of the node's runtime, which the agent fills in and writes. Upstream's, and the group of the stored kinds. */
+/**
+ * The network configuration of the node's runtime, which the agent fills in and writes. Upstream's, with the group of the stored kinds; and pods wait for
+ * their policy, so that after a boot none is attached before the agent has enforced any: this file is there from before, the rules are not.
+ */
 const NETWORK = `{
   "name": "k8s-pod-network",
   "cniVersion": "1.0.0",
@@ -28,6 +31,7 @@ const NETWORK = `{
       "mtu": __CNI_MTU__,
       "ipam": { "type": "calico-ipam" },
       "policy": { "type": "k8s" },
+      "policy_setup_timeout_seconds": 10,
       "kubernetes": { "kubeconfig": "__KUBECONFIG_FILEPATH__" },
       "calico_api_group": "__CALICO_API_GROUP__"
     },

@@ -3,7 +3,10 @@ import type { DeleteOutcome, DeletePlan } from "../../veth/index.ts";
 import { VethError } from "../../veth/index.ts";
 import { type Answer, LARGEST_REQUEST, type Removed } from "./protocol.ts";
 
-/** The plugin has gone, or says what nobody asked: it can no longer help. */
+/** How long a plugin may take to remove an interface, in milliseconds: the kernel can take seconds over one. */
+const REMOVAL_MS = 30_000;
+
+/** The plugin has gone, does not answer, or says what nobody asked: it can no longer help. */
 export class PluginLost extends Error {
   override readonly name = "PluginLost";
 }
@@ -43,21 +46,28 @@ export class Connection {
     return true;
   }
 
-  /** The last word. */
-  end(answer: Answer): void {
-    this.send(answer);
+  /** The last word; whether it was sent, as by {@link send}. */
+  end(answer: Answer): boolean {
+    const sent = this.send(answer);
     this.#ending = true;
     if (this.#unsent.length === 0) this.#socket.end();
+    return sent;
   }
 
   /** Has the plugin remove an interface. Throws {@link PluginLost} when it does not, and what its removing threw. */
-  async remove({ netns, hostNetns: _, ...plan }: DeletePlan): Promise<DeleteOutcome> {
-    this.#removal = Promise.withResolvers();
+  async remove({ netns, hostNetns: _, ...plan }: DeletePlan, patience = REMOVAL_MS): Promise<DeleteOutcome> {
     if (!this.send({ type: "remove", plan, inPod: netns !== undefined && netns !== "" })) {
       throw new PluginLost("the plugin has gone");
     }
-    const removed = await this.#removal.promise;
-    this.#removal = undefined;
+    this.#removal = Promise.withResolvers();
+    const late = setTimeout(() => this.#loseRemoval("the plugin does not answer"), patience);
+    let removed: Removed;
+    try {
+      removed = await this.#removal.promise;
+    } finally {
+      clearTimeout(late);
+      this.#removal = undefined;
+    }
     if ("outcome" in removed) return removed.outcome;
     throw removed.code ? new VethError(removed.code, removed.message) : new Error(removed.message);
   }

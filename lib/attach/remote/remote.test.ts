@@ -13,7 +13,7 @@ import { silentLogger } from "../../telemetry/index.ts";
 import { Mailbox } from "./mail.ts";
 import { LARGEST_REQUEST, PROTOCOL_VERSION, type Request, socketsIn } from "./protocol.ts";
 import { parseRequest } from "./request.ts";
-import { type AttachServer, inTurn, serveAttachments } from "./server.ts";
+import { type AttachServer, serveAttachments } from "./server.ts";
 import { Turns } from "./turns.ts";
 
 let folder = "";
@@ -189,7 +189,7 @@ describe("the server", () => {
       nodeName: "n1",
       datastore,
       client,
-      allocator: inTurn(createIpam(client)),
+      allocator: createIpam(client),
       whenInForce: async () => {},
       log: silentLogger,
       onRequest: (verb, outcome) => outcomes.push(`${verb} ${outcome}`),

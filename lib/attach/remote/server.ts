@@ -6,14 +6,15 @@
  *
  * What a call logs goes back with the answer, to where the plugin would have written it; the agent's own log gets a line a call.
  */
-import { CniError, type Invocation, parseArgs, type Result } from "../../cni/index.ts";
+import { CniError, errorCode, type Invocation, parseArgs, type Result } from "../../cni/index.ts";
+import type { Ipam } from "../../ipam/index.ts";
 import { closeFd, currentNamespace } from "../../sys/index.ts";
 import { listenUnix, openFdSocket, removeSocket } from "../../sys/unix.ts";
 import type { Fields, Level, Logger } from "../../telemetry/index.ts";
 import { addAttachment } from "../add.ts";
 import { checkAttachment } from "../check.ts";
 import { deleteAttachment, removeInterface } from "../delete.ts";
-import { type AgentSide, type Allocator, type Host, localHost } from "../host.ts";
+import { type AgentSide, type Host, localHost, type WarmObjects } from "../host.ts";
 import { pluginOf } from "../serve.ts";
 import { type AwaitedEndpoint, canonical } from "../wait.ts";
 import { type AgentPlace, declines } from "./accept.ts";
@@ -23,8 +24,8 @@ import type { LogLine, Sockets } from "./protocol.ts";
 import { invocationOf, parseRequest } from "./request.ts";
 import { Turns } from "./turns.ts";
 
-export type { Allocator } from "../host.ts";
 export { type Sockets, socketsIn } from "./protocol.ts";
+export { WarmCluster } from "./warm.ts";
 
 /** What is in force for an endpoint, as the policy agent tells it. */
 export interface EndpointInForce {
@@ -35,13 +36,18 @@ export interface EndpointInForce {
 
 export interface AttachServerOptions extends AgentPlace {
   readonly sockets: Sockets;
-  readonly allocator: Allocator;
+  /** The node's, which many use at the same time. */
+  readonly allocator: Ipam;
+  /** What need not be read; absent where reading costs nothing. */
+  readonly warm?: WarmObjects | undefined;
   /** Resolves when the policy of the endpoint of this name is in the kernel and it is the one; rejects with the signal's reason. */
   readonly whenInForce: (
     id: AwaitedEndpoint["id"],
     isIt: (endpoint: EndpointInForce) => boolean,
     signal: AbortSignal,
   ) => Promise<void>;
+  /** How long {@link AttachServer.close} waits, in milliseconds. */
+  readonly closeMs?: number;
   readonly log: Logger;
   /** After each request. `seconds` is the time from its arrival to the answer. */
   readonly onRequest?: (verb: string, outcome: "served" | "failed" | "declined", seconds: number) => void;
@@ -50,7 +56,10 @@ export interface AttachServerOptions extends AgentPlace {
 }
 
 export interface AttachServer {
-  /** Takes no more requests, and waits for those that it has taken, for some seconds. */
+  /**
+   * Takes no more requests, and waits for those that it has taken, for some seconds. One that takes longer is answered all the same, as
+   * long as the process lives: a plugin whose connection is cut would do the work itself while it is still being done here.
+   */
   close(): Promise<void>;
 }
 
@@ -64,6 +73,11 @@ const VERBS = {
 
 async function notServed({ environment }: Invocation): Promise<never> {
   throw new Error(`${environment.command} is not served`);
+}
+
+/** When what had happened by now was seen by the event loop: it looks for new events between two rounds of immediates. */
+async function afterEvents(): Promise<void> {
+  for (let round = 0; round < 2; round++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** How often what has come for no request is looked at while there is anything, in milliseconds. */
@@ -207,25 +221,26 @@ class Server implements AttachServer {
       failure = error;
     }
     if (failure === undefined) {
-      connection.end({ type: "done", log: logged(), ...(result ? { result } : {}) });
       log.info(DONE[command] ?? command, { ...said(), addresses: result?.ips.map(({ address }) => address).join(",") });
+      connection.end({ type: "done", log: logged(), ...(result ? { result } : {}) });
     } else {
       const { message } = failure as Error;
       const error = failure instanceof CniError ? { code: failure.code, details: readable(failure.details) } : {};
-      connection.end({ type: "failed", log: logged(), message: readable(message), ...error });
       log.warning(`${command} failed`, { ...said(), error: readable(message) });
+      connection.end({ type: "failed", log: logged(), message: readable(message), ...error });
     }
     onRequest?.(command, failure === undefined ? "served" : "failed", (performance.now() - began) / 1000);
   }
 
   #hostOf(call: Invocation, netns: number | undefined, lines: LogLine[], connection: Connection): Host {
-    const { client, allocator, whenInForce } = this.#options;
+    const { client, allocator, warm, whenInForce } = this.#options;
     const log = collector(call.config.log.level, lines);
     const host: Host = { ...localHost(call.env, log), ...this.#options.host };
     const agent: AgentSide = {
       netns: netns === undefined ? "" : `/proc/self/fd/${netns}`,
       client,
       allocator,
+      warm,
       policyInForce: (endpoint, milliseconds) =>
         whenInForce(
           endpoint.id,
@@ -233,6 +248,11 @@ class Server implements AttachServer {
           AbortSignal.any([AbortSignal.timeout(milliseconds), this.#closing.signal]),
         ),
       turn: () => this.#nextTurn(),
+      stillWanted: async () => {
+        await afterEvents();
+        if (connection.closed)
+          throw new CniError(errorCode.tryAgainLater, "the plugin was ended before it had its answer");
+      },
       removeInterface: async (plan) => {
         try {
           return await connection.remove({ ...plan, lockFile: host.files.deleteLock });
@@ -259,12 +279,11 @@ class Server implements AttachServer {
     this.#listener.stop();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise((resolve) => {
-      timer = setTimeout(resolve, CLOSE_MS);
+      timer = setTimeout(resolve, this.#options.closeMs ?? CLOSE_MS);
     });
     await Promise.race([Promise.allSettled([...this.#work]), late]);
     clearTimeout(timer);
     clearTimeout(this.#sweep);
-    this.#listener.stop(true);
     this.#mail.close();
     closeFd(this.#mailSocket);
   }
@@ -321,10 +340,4 @@ function collector(level: Level, lines: LogLine[]): Logger {
       lines.push([at, message, kept]);
     };
   return { level, debug: keep("debug"), info: keep("info"), warning: keep("warning"), error: keep("error") };
-}
-
-/** An allocator that keeps nothing: one write of addresses after the other, because those at the same moment would be for the same block. */
-export function inTurn(ipam: Allocator["ipam"]): Allocator {
-  const turns = new Turns();
-  return { ipam, run: (work) => turns.run(["ipam"], work) };
 }

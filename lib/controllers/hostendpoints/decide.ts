@@ -3,6 +3,7 @@ import type { HostEndpoint } from "../../api/hostendpoint.ts";
 import type { HostEndpointTemplate } from "../../api/kubecontrollersconfiguration.ts";
 import { API_VERSION } from "../../api/meta.ts";
 import type { Node } from "../../api/node.ts";
+import { parseGoRegExp } from "../../api/regexp.ts";
 import {
   type Address,
   type Cidr,
@@ -137,11 +138,12 @@ function selects(selector: string, labels: Readonly<Record<string, string>>): bo
 }
 
 function regexOf(source: string): RegExp {
-  try {
-    return new RegExp(source);
-  } catch {
-    throw new TemplateProblem(`interfacePattern: ${JSON.stringify(source)} is not a regular expression`);
-  }
+  const pattern = parseGoRegExp(source);
+  if (!pattern)
+    throw new TemplateProblem(
+      `interfacePattern: ${JSON.stringify(source)} is not a regular expression that is understood`,
+    );
+  return pattern;
 }
 
 function endpointOf(

@@ -1,7 +1,7 @@
 import type { Kubernetes, KubernetesObject, ResourcePath } from "../../kubernetes/index.ts";
 import { KubernetesError } from "../../kubernetes/index.ts";
 
-/** Objects of IPAM are marked before they are deleted (`spec.deleted`), and count as absent from then on. */
+/** Other Calicos mark objects of IPAM (`spec.deleted`) before they delete them; they count as absent from then on. */
 const PLURALS = ["ipamblocks", "blockaffinities", "ipamhandles"] as const;
 const GROUPS = [
   { group: "crd.projectcalico.org", version: "v1" },

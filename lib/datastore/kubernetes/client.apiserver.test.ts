@@ -14,7 +14,7 @@ import { Profile } from "../../api/profile.ts";
 import { WorkloadEndpoint } from "../../api/workloadendpoint.ts";
 import { convertUid } from "../../kubernetes/conversion/index.ts";
 import { type ApiServer, apiServerMissing, startApiServer, type UserName } from "../../kubernetes/testing/index.ts";
-import type { Client } from "../client.ts";
+import type { Client, Operation } from "../client.ts";
 import { DatastoreError } from "../errors.ts";
 import { codeOf, Watcher } from "../suite/index.ts";
 import { openKubernetesClient } from "./open.ts";
@@ -181,28 +181,61 @@ describe.skipIf(missing)(`the Client of an API server${missing ? ` (skipped: ${m
       await expect(server.request("GET", path)).rejects.toMatchObject({ status: 404 });
     });
 
-    test("are marked before they go, so that a change in between is not lost", async () => {
+    test("are left so by others: a change that came before the deletion of what was read is not lost", async () => {
       const made = await admin.create(IPAMHandle, newIPAMHandle("h", {}));
-      const read = (await admin.get(IPAMHandle, ipamHandleRef("h")))!;
       const { resourceVersion, uid } = made.metadata;
       const other = await as("admin");
-      await other.update(IPAMHandle, { ...read, spec: { ...read.spec, block: { "10.0.0.0/26": 1 } } });
+      const changed = { ...made, spec: { ...made.spec, block: { "10.0.0.0/26": 1 } } };
+      const { metadata: now } = await other.update(IPAMHandle, changed);
       const options = { resourceVersion: resourceVersion!, uid: uid! };
-      expect(await codeOf(admin.delete(IPAMHandle, ipamHandleRef("h"), options))).toBe("CONFLICT");
-      expect(await codeOf(other.delete(IPAMHandle, ipamHandleRef("h"), options))).toBe("CONFLICT");
-      await other.delete(IPAMHandle, ipamHandleRef("h"));
+      const old = { op: "delete", kind: IPAMHandle as unknown as Kind, ref: ipamHandleRef("h"), ...options } as const;
+      for (const user of [admin, other]) {
+        expect(await codeOf(user.delete(IPAMHandle, ipamHandleRef("h"), options))).toBe("CONFLICT");
+        expect(await codeOf(user.commit([old]))).toBe("CONFLICT");
+      }
+      await other.commit([{ ...old, resourceVersion: now.resourceVersion! }]);
+      expect(await codeOf(other.commit([old]))).toBe("NOT_FOUND");
     });
 
-    test("cost two requests where the object was read before", async () => {
-      const user = await as("cni", "v1");
-      await user.create(IPAMHandle, newIPAMHandle("h", {}));
-      const requests = await requestsOf("calico-cni-plugin", async () => {
-        const read = (await user.get(IPAMHandle, ipamHandleRef("h")))!;
-        const { resourceVersion, uid } = read.metadata;
-        await user.delete(IPAMHandle, ipamHandleRef("h"), { resourceVersion: resourceVersion!, uid: uid! });
-      });
-      expect(requests).toEqual(["get ipamhandles", "update ipamhandles", "delete ipamhandles"]);
+    test("and at the revision that somebody has marked since, are gone for whoever deletes what was read", async () => {
+      const made = await admin.create(IPAMHandle, newIPAMHandle("h", {}));
+      const { resourceVersion } = made.metadata;
+      await server.request("PATCH", path, { spec: { deleted: true } }, "application/merge-patch+json");
+      const kind = IPAMHandle as unknown as Kind;
+      const deletion = { op: "delete", kind, ref: ipamHandleRef("h"), resourceVersion: resourceVersion! } as const;
+      expect(await codeOf(admin.commit([deletion]))).toBe("NOT_FOUND");
+      await expect(server.request("GET", path)).rejects.toMatchObject({ status: 404 });
     });
+  });
+
+  test("the deletion of what is known is one request, whoever has told of it", async () => {
+    const user = await as("cni", "v1");
+    const block = newIPAMBlock({ cidr: "10.9.0.0/30", affinity: "host:n9", sequenceNumber: 1n });
+    const affinity = newBlockAffinity({ node: "n9", cidr: "10.9.0.0/30", type: "host", state: "confirmed" });
+    await admin.create(IPAMHandle, newIPAMHandle("h", {}));
+    await admin.create(IPAMBlock, block);
+    await admin.create(BlockAffinity, affinity);
+    // Of a list, as a watch would tell of them: this client has read none of them by name.
+    const kinds = [IPAMHandle, BlockAffinity, IPAMBlock] as unknown as Kind[];
+    const deletions = await Promise.all(
+      kinds.map(async (kind): Promise<Operation> => {
+        const { items } = await user.list(kind);
+        const { metadata, spec } = items.find(
+          ({ metadata }) => metadata.name === "h" || /10-9-0-0/.test(metadata.name),
+        )!;
+        const { resourceVersion, uid, name } = metadata;
+        return {
+          op: "delete",
+          kind,
+          ref: { name, spec: spec as Readonly<Record<string, unknown>> },
+          resourceVersion: resourceVersion!,
+          uid: uid!,
+        };
+      }),
+    );
+    const requests = await requestsOf("calico-cni-plugin", () => user.commit(deletions));
+    expect(requests).toEqual(["delete ipamhandles", "delete blockaffinities", "delete ipamblocks"]);
+    for (const kind of kinds) expect((await admin.list(kind)).items.length, kind.kind).toBe(0);
   });
 
   test("affinities of a Calico that wrote no labels are found, and get them", async () => {

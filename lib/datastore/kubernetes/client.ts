@@ -93,7 +93,10 @@ export class KubernetesClient implements Client {
   }
 
   async commit(operations: readonly Operation[]): Promise<void> {
-    for (const operation of operations) await this.#carryOut(operation, true);
+    for (const operation of operations) {
+      if (operation.op === "delete") await this.#discard(operation);
+      else await this.#carryOut(operation, true);
+    }
   }
 
   async *watch<R extends Resource>(
@@ -114,13 +117,20 @@ export class KubernetesClient implements Client {
     const { kind } = operation;
     const { name } = operation.op === "delete" ? operation.ref : operation.resource.metadata;
     return this.#with(kind, async (store) => {
-      if (name === kind.builtIn?.name)
+      if (operation.op !== "delete" && name === kind.builtIn?.name)
         throw new DatastoreError(operation.op === "create" ? "EXISTS" : "INVALID", kind.builtIn.refusal(operation.op));
       if (operation.op === "create") return store.create(operation.resource, trusts);
       if (operation.op === "update") return store.update(operation.resource, trusts);
-      const refusal = kind.refuseDelete?.(name);
-      if (refusal !== undefined) throw new DatastoreError("INVALID", refusal);
+      refuseDelete(kind, name);
       return store.delete(operation.ref, operation);
+    });
+  }
+
+  #discard({ kind, ref, ...options }: Operation & { op: "delete" }): Promise<void> {
+    return this.#with(kind, async (store) => {
+      refuseDelete(kind, ref.name);
+      if (store.discard) await store.discard(ref, options);
+      else await store.delete(ref, options);
     });
   }
 
@@ -258,6 +268,11 @@ export class KubernetesClient implements Client {
 }
 
 const POD = { group: "", version: "v1", plural: "pods" } as const;
+
+function refuseDelete(kind: Kind, name: string): void {
+  const refusal = name === kind.builtIn?.name ? kind.builtIn.refusal("delete") : kind.refuseDelete?.(name);
+  if (refusal !== undefined) throw new DatastoreError("INVALID", refusal);
+}
 
 /** What an object that cannot be read tells of itself: enough to get or delete it. */
 function refOfObject({ metadata = {} }: KubernetesObject): Ref {

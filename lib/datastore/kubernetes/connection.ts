@@ -61,6 +61,8 @@ export interface KindStore {
   create(resource: Resource, trusts: boolean): Promise<Resource>;
   update(resource: Resource, trusts: boolean): Promise<Resource>;
   delete(ref: Ref, options: DeleteOptions): Promise<Resource>;
+  /** The same, without an answer: where the revision is given it is one request. Absent: it costs as much as `delete`. */
+  discard?(ref: Ref, options: DeleteOptions): Promise<void>;
 }
 
 /** Whether what is read is there, readable or not. */

@@ -24,7 +24,7 @@ export interface Mapping {
   readonly kind: Kind;
   /** Their collection, over all namespaces. */
   readonly collection: ResourcePath;
-  /** Marked as deleted before they are deleted. */
+  /** Others mark them as deleted before they delete them. */
   readonly isSoftDeleted: boolean;
   /** The API server keeps their status apart, and takes it at a path of its own. */
   readonly hasStatus: boolean;

@@ -16,13 +16,11 @@ import {
   requiredRevision,
   type Source,
 } from "./connection.ts";
-import { type ApiGroup, apiVersionOf } from "./group.ts";
+import type { ApiGroup } from "./group.ts";
 import { affinitySelector, isIpamKind, type Mapping, mappingOf } from "./mapping.ts";
 
 /** How often a write whose conditions the caller left open is tried again when somebody else was quicker. */
 const ATTEMPTS = 10;
-/** How many texts are kept of what was read. */
-const KEPT = 32;
 
 /** Kinds whose objects are stored one to one: Calico's as custom resources, and Kubernetes' own. */
 export class ObjectStore implements KindStore {
@@ -30,11 +28,6 @@ export class ObjectStore implements KindStore {
   readonly #on: Connection;
   readonly #map: Mapping;
   readonly #group: ApiGroup;
-  /**
-   * The text of soft-deleted objects that were read, by path: an object is deleted by writing it again, and whoever deletes one
-   * has nearly always just read it.
-   */
-  readonly #texts = new Map<string, { readonly resourceVersion: string; readonly text: string }>();
 
   constructor(on: Connection, kind: Kind, group: ApiGroup) {
     this.kind = kind;
@@ -49,6 +42,9 @@ export class ObjectStore implements KindStore {
     const path = inNamespace ? { ...collection, namespace: index.namespace } : collection;
     if (inNamespace && "name" in index)
       return [{ ...this.source(path, undefined), query: { fieldSelector: `metadata.name=${index.name}` } }];
+    // Of Kubernetes' own kinds, the one that a node can be asked for.
+    if (this.kind.kind === "Pod" && index && "node" in index)
+      return [{ ...this.source(path, undefined), query: { fieldSelector: `spec.nodeName=${index.node}` } }];
     const selector =
       this.kind.kind === "BlockAffinity" && index && "node" in index
         ? affinitySelector(index.node, index.affinityType)
@@ -119,7 +115,7 @@ export class ObjectStore implements KindStore {
 
   async delete(ref: Ref, options: DeleteOptions): Promise<Resource> {
     for (let attempt = 1; ; attempt++) {
-      const found = (attempt === 1 && this.#remembered(ref, options.resourceVersion)) || (await this.#read(ref));
+      const found = await this.#read(ref);
       if (!found) throw notFound(this.kind, ref);
       const last = this.#decodeAnyhow(found, ref);
       if (isMarked(this.#map, last)) {
@@ -128,8 +124,7 @@ export class ObjectStore implements KindStore {
       }
       checkPreconditions(this.kind, ref, last, options);
       try {
-        if (this.#map.isSoftDeleted) await this.#finish(ref, await this.#marked(ref, found));
-        else await this.#remove(ref, found);
+        await this.#remove(ref, found.metadata ?? {});
         return last;
       } catch (error) {
         const isRace = error instanceof KubernetesError && error.code === "CONFLICT";
@@ -137,6 +132,21 @@ export class ObjectStore implements KindStore {
         throw this.#refused(error, ref, options.resourceVersion);
       }
     }
+  }
+
+  async discard(ref: Ref, options: DeleteOptions): Promise<void> {
+    const { resourceVersion } = options;
+    if (resourceVersion) {
+      try {
+        // A revision is that of one write of one object: there is nothing for the uid to add.
+        return await this.#remove(ref, { resourceVersion });
+      } catch (error) {
+        const isRace = error instanceof KubernetesError && error.code === "CONFLICT";
+        if (!isRace) throw this.#refused(error, ref, resourceVersion);
+        // What it is now says whether it was changed, or marked as deleted.
+      }
+    }
+    await this.delete(ref, options);
   }
 
   readonly #parse = (text: string): unknown => (this.kind.verbatim ? JSON.parse(text) : parseJson(text));
@@ -168,40 +178,12 @@ export class ObjectStore implements KindStore {
   }
 
   async #read(ref: Ref): Promise<KubernetesObject | undefined> {
-    const path = this.#map.path(ref);
-    let text = "";
-    const parse = (answer: string): unknown => {
-      text = answer;
-      return this.#parse(answer);
-    };
     try {
-      const object = await this.#on.kubernetes.get<KubernetesObject>(path, { parse });
-      if (this.#map.isSoftDeleted) this.#remember(path, object, text);
-      return object;
+      return await this.#on.kubernetes.get<KubernetesObject>(this.#map.path(ref), { parse: this.#parse });
     } catch (error) {
       if (error instanceof KubernetesError && error.code === "NOT_FOUND" && !error.resourceMissing) return undefined;
       throw error;
     }
-  }
-
-  #remember({ name = "" }: ResourcePath, object: KubernetesObject, text: string): void {
-    const { resourceVersion } = object.metadata ?? {};
-    this.#texts.delete(name);
-    if (resourceVersion === undefined) return;
-    this.#texts.set(name, { resourceVersion, text });
-    for (const oldest of this.#texts.keys()) {
-      if (this.#texts.size <= KEPT) break;
-      this.#texts.delete(oldest);
-    }
-  }
-
-  /** What was read of the revision that is to be deleted, so that it need not be read again. */
-  #remembered(ref: Ref, resourceVersion: string | undefined): KubernetesObject | undefined {
-    const { name = "" } = this.#map.path(ref);
-    const kept = this.#texts.get(name);
-    if (!kept || kept.resourceVersion !== resourceVersion) return undefined;
-    const object = this.#parse(kept.text) as KubernetesObject;
-    return isMarked(this.#map, this.#decodeAnyhow(object, ref)) ? undefined : object;
   }
 
   /** A resource that may be written: checked, and complete. */
@@ -253,43 +235,44 @@ export class ObjectStore implements KindStore {
     }
   }
 
-  /** The object as it is when it is marked; where the API server takes no mark, because it would not take the object either, as it is. */
-  async #marked(ref: Ref, object: KubernetesObject): Promise<KubernetesObject> {
-    try {
-      return await this.#mark(ref, object);
-    } catch (error) {
-      if (error instanceof KubernetesError && error.code === "INVALID") return object;
-      throw error;
+  /** Deletes exactly this revision of the object; like upstream's deletions of objects of IPAM, whatever finalizers it has. */
+  async #remove(ref: Ref, { uid, resourceVersion }: NonNullable<KubernetesObject["metadata"]>): Promise<void> {
+    const left = await this.#on.kubernetes.delete<KubernetesObject>(this.#map.path(ref), {
+      preconditions: { uid, resourceVersion },
+      parse: this.#parse,
+    });
+    if (this.#map.isSoftDeleted && hasFinalizers(left)) await this.#letGo(ref, left as KubernetesObject);
+  }
+
+  /** Takes off the finalizers that keep an object which was deleted; with the last of them it goes. */
+  async #letGo(ref: Ref, deleted: KubernetesObject): Promise<void> {
+    let object: KubernetesObject | undefined = deleted;
+    for (let attempt = 1; object?.metadata?.uid === deleted.metadata?.uid; attempt++) {
+      const { finalizers: _, ...metadata } = object?.metadata ?? {};
+      const free = { ...object, metadata } as KubernetesObject;
+      try {
+        await this.#on.kubernetes.replace<KubernetesObject>(this.#map.path(ref), free, { parse: this.#parse });
+        return;
+      } catch (error) {
+        if (!(error instanceof KubernetesError)) throw error;
+        // The API server would not take it as it is, with or without finalizers.
+        if (error.code === "NOT_FOUND" || error.code === "INVALID") return;
+        if (error.code !== "CONFLICT" || attempt >= ATTEMPTS) throw error;
+        object = await this.#read(ref);
+      }
     }
   }
 
-  /** Marks the object as deleted. Like every write of upstream's it leaves no finalizers, which would keep the object there for ever. */
-  #mark(ref: Ref, object: KubernetesObject): Promise<KubernetesObject> {
-    const { spec } = object as { spec?: Record<string, unknown> };
-    const { finalizers: _, ...metadata } = object.metadata ?? {};
-    const asText = this.kind.kind === "BlockAffinity" && object.apiVersion === apiVersionOf("v1");
-    const marked = { ...object, metadata, spec: { ...spec, deleted: asText ? "true" : true } };
-    return this.#on.kubernetes.replace<KubernetesObject>(this.#map.path(ref), marked, { parse: this.#parse });
-  }
-
-  /** Deletes exactly this revision of the object. */
-  async #remove(ref: Ref, { metadata = {} }: KubernetesObject): Promise<void> {
-    const { uid, resourceVersion } = metadata;
-    await this.#on.kubernetes.delete(this.#map.path(ref), { preconditions: { uid, resourceVersion } });
-  }
-
   /** Deletes an object that is marked. Others may be doing so as well. */
-  async #finish(ref: Ref, found: KubernetesObject): Promise<void> {
-    let marked = found;
+  async #finish(ref: Ref, marked: KubernetesObject): Promise<void> {
     try {
-      if (hasFinalizers(found)) marked = await this.#marked(ref, found);
-      await this.#remove(ref, marked);
+      await this.#remove(ref, marked.metadata ?? {});
     } catch (error) {
       if (!(error instanceof KubernetesError) || (error.code !== "NOT_FOUND" && error.code !== "CONFLICT")) throw error;
       if (error.code === "NOT_FOUND") return;
       const now = await this.#read(ref);
       if (!now || now.metadata?.uid !== marked.metadata?.uid || now.metadata?.resourceVersion === undefined) return;
-      if (isMarked(this.#map, this.#decodeAnyhow(now, ref))) await this.#remove(ref, now).catch(unlessGone);
+      if (isMarked(this.#map, this.#decodeAnyhow(now, ref))) await this.#remove(ref, now.metadata).catch(unlessGone);
       else throw error;
     }
   }
@@ -318,8 +301,8 @@ function isMarked(map: Mapping, resource: Resource): boolean {
   return map.isSoftDeleted && (resource.spec as { deleted?: unknown } | undefined)?.deleted === true;
 }
 
-function hasFinalizers({ metadata }: KubernetesObject): boolean {
-  const finalizers = metadata?.finalizers;
+function hasFinalizers(answer: object): boolean {
+  const finalizers = (answer as KubernetesObject).metadata?.finalizers;
   return Array.isArray(finalizers) && finalizers.length > 0;
 }
 

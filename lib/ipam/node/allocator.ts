@@ -15,19 +15,22 @@ import { Warm } from "./warm.ts";
 /** See openNodeAllocator. */
 export function startNodeAllocator(client: Client, options: NodeAllocatorOptions): NodeAllocator & Pick<Warm, "facts"> {
   const ctx = createContext(client, options);
-  const direct = createIpam(client, options);
+  const ipam = createIpam(client, options);
   const owner: Owner = { type: "host", name: options.node };
   const stop = new AbortController();
   const known = new Known();
   const warm = new Warm(ctx, options.node, stop.signal);
   const lane = new Lane(ctx, owner, known, warm);
   const inTurn = new Turns();
+  const beside = new Turns();
   options.signal?.addEventListener("abort", () => stop.abort(), { once: true });
   if (options.signal?.aborted) stop.abort();
 
+  /** What goes the direct way, one after the other as under the plugins' lock: at the same moment it would be for the same blocks. */
+  const direct = <T>(work: () => Promise<T>): Promise<T> => beside.take("", work);
   const assignAlone = async (request: AutoAssignRequest): Promise<Assigned> => {
     try {
-      const assigned = await autoAssign(ctx, request);
+      const assigned = await direct(() => autoAssign(ctx, request));
       for (const { block } of [...assigned.v4, ...assigned.v6]) known.dropBlock(block);
       return assigned;
     } finally {
@@ -55,7 +58,7 @@ export function startNodeAllocator(client: Client, options: NodeAllocatorOptions
 
   const releaseAlone = async (handle: string, more?: ReleaseByHandleOptions): Promise<Released> => {
     try {
-      return await releaseByHandle(ctx, handle, more);
+      return await direct(() => releaseByHandle(ctx, handle, more));
     } finally {
       known.dropHandle(cleanHandle(handle));
       known.dropBlocks();
@@ -87,24 +90,24 @@ export function startNodeAllocator(client: Client, options: NodeAllocatorOptions
   };
 
   /** Whatever else changes blocks makes what is known of them useless. */
-  const changing = async <T>(work: Promise<T>): Promise<T> => {
+  const changing = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
-      return await work;
+      return await direct(work);
     } finally {
       known.dropBlocks();
     }
   };
   const others: Ipam = {
-    ...direct,
-    assignIp: (request) => changing(direct.assignIp(request)),
-    releaseAddresses: (requests) => changing(direct.releaseAddresses(requests)),
-    claimAffinity: (cidr, by) => changing(direct.claimAffinity(cidr, by)),
-    releaseOwner: (of, more) => changing(direct.releaseOwner(of, more)),
-    releaseAffinities: (cidr, more) => changing(direct.releaseAffinities(cidr, more)),
-    ensureBlock: (request) => changing(direct.ensureBlock(request)),
-    collectCooled: () => changing(direct.collectCooled()),
-    repair: (more) => changing(direct.repair(more)),
-    splitPool: (pool, parts) => changing(direct.splitPool(pool, parts)),
+    ...ipam,
+    assignIp: (request) => changing(() => ipam.assignIp(request)),
+    releaseAddresses: (requests) => changing(() => ipam.releaseAddresses(requests)),
+    claimAffinity: (cidr, by) => changing(() => ipam.claimAffinity(cidr, by)),
+    releaseOwner: (of, more) => changing(() => ipam.releaseOwner(of, more)),
+    releaseAffinities: (cidr, more) => changing(() => ipam.releaseAffinities(cidr, more)),
+    ensureBlock: (request) => changing(() => ipam.ensureBlock(request)),
+    collectCooled: () => changing(() => ipam.collectCooled()),
+    repair: (more) => changing(() => ipam.repair(more)),
+    splitPool: (pool, parts) => changing(() => ipam.splitPool(pool, parts)),
   };
   return {
     ...others,

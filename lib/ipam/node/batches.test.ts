@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { BlockAffinity, newBlockAffinity } from "../../api/blockaffinity.ts";
 import { IPPool, newIPPool } from "../../api/ippool.ts";
-import type { Client } from "../../datastore/index.ts";
+import { type Client, DatastoreError } from "../../datastore/index.ts";
 import { type Fault, MemoryData, memoryClient, type StoreOperation } from "../../datastore/testing.ts";
 import { createExtra } from "../fixture.suite.ts";
 import { createIpam } from "../ipam.ts";
@@ -12,6 +12,22 @@ import { startNodeAllocator } from "./allocator.ts";
 import { upToDate } from "./fleet.suite.ts";
 
 const NAMES = Array.from({ length: 100 }, (_, index) => `h${index}`);
+
+/** All of a client, to be overlaid. */
+const bound = (client: Client): Client => ({
+  name: client.name,
+  capabilities: client.capabilities,
+  get: (kind, ref) => client.get(kind, ref),
+  exists: (kind, ref) => client.exists(kind, ref),
+  list: (kind, index) => client.list(kind, index),
+  create: (kind, resource) => client.create(kind, resource),
+  update: (kind, resource) => client.update(kind, resource),
+  delete: (kind, ref, options) => client.delete(kind, ref, options),
+  batch: (operations) => client.batch(operations),
+  commit: (operations) => client.commit(operations),
+  watch: (kind, options) => client.watch(kind, options),
+  close: () => client.close(),
+});
 
 interface Node {
   readonly plain: Client;
@@ -76,6 +92,54 @@ test.each([true, false])(
     await allocator.close();
   },
 );
+
+test("a configuration that may be read but not watched is read, not for every request", async () => {
+  const data = new MemoryData();
+  const plain = memoryClient({ data });
+  await addPool(plain, "p", "10.0.0.0/16", { blockSize: 26 });
+  await setConfig(plain, { strictAffinity: true });
+  const refused = new DatastoreError("UNAUTHORIZED", "may not watch");
+  let gets = 0;
+  const client: Client = {
+    ...bound(plain),
+    get: (kind, ref) => {
+      if (kind.kind === "IPAMConfiguration") gets++;
+      return plain.get(kind, ref);
+    },
+    watch: (kind, options) => {
+      if (kind.kind === "IPAMConfiguration") throw refused;
+      return plain.watch(kind, options);
+    },
+  };
+  const allocator = startNodeAllocator(client, { node: "n1" });
+  await allocator.inSync;
+  expect(allocator.facts()?.config.strictAffinity).toBe(true);
+  await allocator.autoAssign(add("first"));
+  const before = gets;
+  for (const name of NAMES.slice(0, 10)) await allocator.autoAssign(add(name));
+  expect(gets - before).toBeLessThan(10);
+  expect((await owners(plain)).size).toBe(11);
+  await allocator.close();
+});
+
+test("what goes the direct way does so one after the other", async () => {
+  const { plain, allocator } = await node(false, 24);
+  let atOnce = 0;
+  let most = 0;
+  const pass = async () => {
+    most = Math.max(most, ++atOnce);
+    await Bun.sleep(0);
+    atOnce--;
+    return [];
+  };
+  const direct = NAMES.slice(0, 20).map((handle, index) =>
+    allocator.assignIp({ ...add(handle), address: `10.0.200.${index}`, alsoWrite: pass }),
+  );
+  await Promise.all(direct);
+  expect(most).toBe(1);
+  expect(await contradictions(plain)).toEqual([]);
+  await allocator.close();
+});
 
 test.each([true, false])("whoever comes while a write is under way is in the next one (atomic: %s)", async (atomic) => {
   let hold: Promise<void> | undefined;

@@ -19,8 +19,8 @@ import { blocksOf, countsOf, drop, keepBlocksConsistent, releaseIn } from "./dec
 import type { Assignment, Decided, Desk, Job, Release, ReleaseJob } from "./jobs.ts";
 import type { Facts } from "./warm.ts";
 
-/** What became of the write of one block: what is stored now (its last state when it was deleted), or why it failed. */
-type Outcome = { readonly stored: Resource } | { readonly error: unknown };
+/** What became of the write of one block: what is stored now (undefined when it was deleted), or why it failed. */
+type Outcome = { readonly stored: Resource | undefined } | { readonly error: unknown };
 
 /** What became of all of them, and whether what an unanswered one may have assigned was given back. */
 interface Outcomes {
@@ -157,7 +157,7 @@ async function finishAssignment(
 ): Promise<void> {
   const { ctx, known } = desk;
   const operations: Operation[] = [];
-  const done: Resource[] = [];
+  const done: (Resource | undefined)[] = [];
   if (handle) {
     operations.push(createOp(IPAMHandle, handle));
     done.push(handle);

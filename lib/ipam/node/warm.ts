@@ -7,7 +7,7 @@ import type { Resource } from "../../api/meta.ts";
 import { Node } from "../../api/node.ts";
 import { DatastoreError, type Index, type WatchEvent } from "../../datastore/index.ts";
 import { pause } from "../../wait/index.ts";
-import type { Context } from "../context.ts";
+import { type Context, isUnreadable } from "../context.ts";
 import { type Pool, readPools } from "../pools.ts";
 import { DEFAULT_CONFIG } from "../reads.ts";
 import { type Reservations, readReservations } from "../reservations.ts";
@@ -53,7 +53,8 @@ export class Warm {
     this.#node = node;
     const changed = (): void => this.#changed();
     const keep = <R extends Resource>(kind: Kind<R>, index?: Index) => new Kept<R>(ctx, kind, index, changed);
-    this.#config = keep(IPAMConfiguration);
+    // Upstream's role for its node's agent may get it, and no more.
+    this.#config = new Kept<IPAMConfiguration>(ctx, IPAMConfiguration, undefined, changed, "default");
     this.#pools = keep(IPPool);
     this.#reservations = keep(IPReservation);
     this.#rows = keep(BlockAffinity, { node, affinityType: "host" });
@@ -125,13 +126,17 @@ class Kept<R extends Resource> {
   readonly #kind: Kind<R>;
   readonly #index: Index | undefined;
   readonly #changed: () => void;
+  readonly #single: string | undefined;
   #events = 0;
+  #said = "";
 
-  constructor(ctx: Context, kind: Kind<R>, index: Index | undefined, changed: () => void) {
+  /** `single`: the name of the only object of its kind, which is read now and then where it cannot be watched. */
+  constructor(ctx: Context, kind: Kind<R>, index: Index | undefined, changed: () => void, single?: string) {
     this.#ctx = ctx;
     this.#kind = kind;
     this.#index = index;
     this.#changed = changed;
+    this.#single = single;
   }
 
   /** Watches until the signal aborts. A watch that ends with an error is begun anew, and until then nothing is known. */
@@ -150,29 +155,46 @@ class Kept<R extends Resource> {
         }
       } catch (error) {
         if (signal.aborted) return;
-        log.warning(`${this.#kind.kind} cannot be watched: the allocator reads it for every request`, {
-          error: error instanceof Error ? error.message : String(error),
-        });
-        this.known = false;
-        this.#changed();
+        const message = error instanceof Error ? error.message : String(error);
+        if (message !== this.#said)
+          log.warning(`${this.#kind.kind} cannot be watched: the allocator reads it`, { error: message });
+        this.#said = message;
+        const isRead = this.#single !== undefined && (await this.list(true, true));
+        if (!isRead) {
+          this.known = false;
+          this.#changed();
+        }
         if (!(error instanceof DatastoreError)) return;
       }
       await pause(wait, signal);
     }
   }
 
-  /** Lists again; answers false when that failed. What the watch tells meanwhile is newer, except with `anyhow`. */
-  async list(anyhow = false): Promise<boolean> {
+  async #stored(): Promise<{ readonly items: readonly R[]; readonly unreadable: readonly { error: Error }[] }> {
+    const { client } = this.#ctx;
+    if (this.#single === undefined) return client.list(this.#kind, this.#index);
+    try {
+      const one = await client.get(this.#kind, { name: this.#single });
+      return { items: one ? [one] : [], unreadable: [] };
+    } catch (error) {
+      if (!isUnreadable(error)) throw error;
+      return { items: [], unreadable: [{ error }] };
+    }
+  }
+
+  /** Lists again; answers false when that failed. What the watch tells meanwhile is newer, except with `anyhow`; `first`: it is known from now on. */
+  async list(anyhow = false, first = false): Promise<boolean> {
     const events = this.#events;
     try {
-      const { items, unreadable } = await this.#ctx.client.list(this.#kind, this.#index);
-      if (!this.known) return false;
+      const { items, unreadable } = await this.#stored();
+      if (!this.known && !first) return false;
       if (events !== this.#events && !anyhow) return true;
       for (const one of unreadable)
         this.#ctx.log.warning(`a stored ${this.#kind.kind} is passed over`, { error: one.error.message });
       this.items.clear();
       for (const item of items) this.items.set(keyOf(item), item);
       this.unreadable = unreadable.length > 0;
+      this.known = true;
       this.#changed();
       return true;
     } catch (error) {

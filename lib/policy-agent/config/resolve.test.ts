@@ -482,6 +482,13 @@ describe("changes", () => {
 });
 
 describe("the table", () => {
+  test("what takes effect in a running process: what upstream's does, and how much is logged", () => {
+    expect(PARAMETER_NAMES.filter((name) => parameterOf(name).live).sort()).toEqual([
+      ...["CalicoVersion", "ClusterGUID", "ClusterType", "HealthTimeoutOverrides"],
+      ...["LogFilePath", "LogSeverityFile", "LogSeverityScreen"],
+    ]);
+  });
+
   test("has every parameter once, with its documentation", () => {
     const grouped = GROUPS.flatMap(({ parameters }) => Object.keys(parameters));
     expect(grouped.sort()).toEqual([...PARAMETER_NAMES].sort());

@@ -1,3 +1,4 @@
+import { parseGoRegExp } from "../../api/regexp.ts";
 import { formatAddress, formatCidr, hostCidr, tryParseAddress, tryParseCidr } from "../../ip/index.ts";
 import { parseDuration } from "../../wait/duration.ts";
 
@@ -156,17 +157,8 @@ export function choice<const V extends string>(values: readonly V[]): Type<V | "
   return { ...of<V | "">(means, "", find), words: values };
 }
 
-/** A regular expression; Go's `(?i)` and its like are understood at its beginning only. */
-export const regex: Type<RegExp | undefined> = of<RegExp | undefined>("a regular expression", undefined, readRegex);
-
-function readRegex(given: string): RegExp | undefined {
-  const flags = /^\(\?([ims]+)\)/.exec(given);
-  try {
-    return flags ? new RegExp(given.slice(flags[0].length), [...new Set(flags[1])].join("")) : new RegExp(given);
-  } catch {
-    return undefined;
-  }
-}
+/** A regular expression in Go's syntax. */
+export const regex: Type<RegExp | undefined> = of<RegExp | undefined>("a regular expression", undefined, parseGoRegExp);
 
 /** Splits at commas, and leaves out what is blank. */
 const items = (given: string): string[] =>
@@ -194,7 +186,7 @@ export const interfacePatterns: Type<readonly RegExp[]> = of<readonly RegExp[]>(
   [],
   (given) => {
     const patterns = given.split(",").map((item) => {
-      if (/^\/\S+\/$/.test(item)) return readRegex(item.slice(1, -1));
+      if (/^\/\S+\/$/.test(item)) return parseGoRegExp(item.slice(1, -1));
       return /^[a-zA-Z0-9_-]{1,15}$/.test(item) ? new RegExp(`^${item}$`) : undefined;
     });
     return patterns.every((pattern) => pattern !== undefined) ? patterns : undefined;

@@ -9,6 +9,7 @@
  * workloads to itself is said beside the state.
  */
 export { evaluate, evaluateEndpoint } from "./evaluate.ts";
+export { Random } from "./random.ts";
 export { makeState } from "./state.ts";
 export type {
   AddressSet,
