@@ -11,7 +11,7 @@ export const CONTROLLERS_ACCESS: Access = {
     coreRule(["services"], READ),
     coreRule(["services/status"], ["update"]),
     calicoRule(["ipamconfigurations", "ipamconfigs"], ["get"]),
-    calicoRule(["ipreservations"], ["list"]),
+    calicoRule(["ipreservations"], ["list", "watch"]),
     calicoRule(["blockaffinities", "ipamblocks", "ipamhandles"], [...READ, "create", "update", "delete"]),
     calicoRule(["hostendpoints"], [...READ, "create", "update", "delete"]),
     calicoRule(["clusterinformations"], [...READ, "create", "update"]),

@@ -153,15 +153,15 @@ async function keepNode(keeping: Keeping): Promise<void> {
 }
 
 /** Tells Kubernetes that pods may come, once they would have a network. */
-async function keepNetworkUp({ source, env, signal, log }: Keeping, kubernetes: ClusterOfNode): Promise<void> {
+async function keepNetworkUp({ source, report, env, signal, log }: Keeping, kubernetes: ClusterOfNode): Promise<void> {
   const cluster = isPolicyOnly(env) ? undefined : await kubernetes.cluster();
   if (!cluster) return;
   await reportNetworkUp({
     kubernetes: cluster,
     node: env.CALICO_K8S_NODE_REF || nodeName(env),
     whyNot: async () =>
-      // All sessions shall be up, however long this process has been running.
-      whyNotReady(await source.status(), 0) ??
+      // As the probe: a peer that is gone must not keep pods from every node that is restarted.
+      whyNotReady(await source.status(), Date.now() - report.startedAt) ??
       (env.FELIX_HEALTHENABLED === "true" ? await askFelix("readiness", env) : undefined),
     log,
     signal,

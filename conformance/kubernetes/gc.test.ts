@@ -382,6 +382,17 @@ describeModes("calico-kube-controllers", (mode) => {
       ...["ipam_blocks_per_node", "ipam_allocations_per_node", "ipam_gc_oldest_unreclaimed_seconds"],
     ])
       expect(text).toContain(`# TYPE ${name} gauge`);
+    await server.request("POST", `${api}/ipreservations`, {
+      apiVersion,
+      kind: "IPReservation",
+      metadata: { name: "some" },
+      spec: { reservedCIDRs: ["10.70.0.0/29", "10.70.0.4"] },
+    });
+    await until(
+      "what is reserved",
+      async () => /^ipam_ippool_reserved\{ippool="[^"]+"\} 8$/m.test(await metrics(metricsPort)),
+      said,
+    );
 
     const next = await freePort();
     await configure({ prometheusMetricsPort: next, logSeverityScreen: "Debug" });

@@ -8,4 +8,5 @@ export { borrowedAddresses } from "./borrowed.ts";
 export { leakReport, leaksIn, parseLeakReport, refusals } from "./leak-report.ts";
 export { reclaimBlock, settleHandle } from "./reclaim.ts";
 export { settleAffinity } from "./repair.ts";
+export { readReservations } from "./reservations.ts";
 export { createResource, deleteResource, updateResource } from "./resources.ts";

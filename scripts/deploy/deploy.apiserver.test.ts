@@ -190,10 +190,12 @@ describe.skipIf(missing !== undefined)(missing ? `the manifest (skipped: ${missi
         /^(list|watch) services$/,
         // The allocator that serves this node's pods keeps these in mind, and gives back blocks.
         /^(list|watch) (ipamconfigs|ipreservations|ipamblocks)\.|^get (blockaffinities|ipamblocks|ipamhandles)\.|^delete (blockaffinities|ipamblocks)\./,
+        // A handle that has addresses of two families, or gives one of several back.
+        /^update ipamhandles\./,
       ],
       "calico-cni-plugin": [
         /^(get pods|get namespaces|get nodes|patch pods\/status|get clusterinformations\..*)$/,
-        /^(get|list|delete) (blockaffinities|ipamblocks|ipamhandles)\./,
+        /^(get|list|delete) (blockaffinities|ipamblocks|ipamhandles)\.|^update ipamhandles\./,
       ],
     };
     for (const { account, rules } of [NODE_ACCESS, CNI_ACCESS]) {

@@ -4,8 +4,10 @@ import { ClusterInformation } from "../../api/clusterinformation.ts";
 import { IPAMBlock } from "../../api/ipamblock.ts";
 import { IPAMHandle } from "../../api/ipamhandle.ts";
 import { IPPool } from "../../api/ippool.ts";
+import { IPReservation } from "../../api/ipreservation.ts";
 import { Node } from "../../api/node.ts";
-import { tryParseCidr } from "../../ip/index.ts";
+import { type Cidr, tryParseCidr } from "../../ip/index.ts";
+import { ipamAdmin } from "../../ipam/index.ts";
 import type { Wire } from "../../kubernetes/index.ts";
 import type { Controller, ControllerContext, Live } from "../controller.ts";
 import { type Mirror, mirror, mirrorKubernetes } from "../mirror.ts";
@@ -123,6 +125,8 @@ async function runNodeController(
     name,
   ];
 
+  const reservations = mirror<IPReservation>({ ...about("IPReservations"), client, kind: IPReservation });
+  const { readReservations } = await ipamAdmin();
   const pools = mirror<IPPool, string>({
     ...about("IPPools"),
     client,
@@ -137,6 +141,7 @@ async function runNodeController(
   });
   const all: Mirror<unknown>[] = [
     pools,
+    reservations,
     blocks,
     mirror<BlockAffinity>({
       ...about("BlockAffinities"),
@@ -209,6 +214,10 @@ async function runNodeController(
     metrics.show({
       ledger,
       pools: pools.items,
+      reservedIn: (cidrs: readonly Cidr[]) => {
+        const reserved = readReservations([...reservations.items.values()]);
+        return cidrs.map((cidr) => reserved.count(cidr));
+      },
       isCandidate: (id) => collector.isCandidate(id),
       get oldest() {
         return collector.oldest;

@@ -1,4 +1,4 @@
-import { cidrContains, cidrSize, parseCidr, tryParseCidr } from "../../ip/index.ts";
+import { type Cidr, cidrContains, cidrSize, parseCidr, tryParseCidr } from "../../ip/index.ts";
 import type { Counter, Family, Gauge, Metrics } from "../../telemetry/daemon.ts";
 import type { Allocation } from "./facts.ts";
 import type { Ledger } from "./ledger.ts";
@@ -13,6 +13,8 @@ export interface MetricsSource {
   readonly ledger: Ledger;
   /** Name to CIDR. */
   readonly pools: ReadonlyMap<string, string>;
+  /** How many addresses of each are reserved. */
+  reservedIn(cidrs: readonly Cidr[]): readonly bigint[];
   isCandidate(id: string): boolean;
   /** Milliseconds since 1970. */
   readonly oldest: number | undefined;
@@ -23,7 +25,7 @@ export interface MetricsSource {
 
 /** Upstream's metrics of IPAM, and the age of the oldest thing that should be collected. */
 export class IpamMetrics {
-  readonly #gauges: Record<"inUse" | "borrowed" | "candidates" | "blocks" | "size", Replaced>;
+  readonly #gauges: Record<"inUse" | "borrowed" | "candidates" | "blocks" | "size" | "reserved", Replaced>;
   readonly #legacy: Record<"allocations" | "blocks" | "borrowed", Replaced>;
   readonly #reclamations: Family<Counter>;
   #source: MetricsSource | undefined;
@@ -42,6 +44,11 @@ export class IpamMetrics {
       ),
       blocks: gauge("ipam_blocks", "Blocks of the pool, by the node that has them.", ...both),
       size: gauge("ipam_ippool_size", "Addresses of the pool.", "ippool"),
+      reserved: gauge(
+        "ipam_ippool_reserved",
+        "Addresses of the pool that an IPReservation keeps from being assigned.",
+        "ippool",
+      ),
     };
     this.#legacy = {
       allocations: gauge("ipam_allocations_per_node", "Addresses that are allocated.", "node"),
@@ -84,10 +91,14 @@ export class IpamMetrics {
       candidates: new Tally(),
       blocks: new Tally(),
       size: new Tally(),
+      reserved: new Tally(),
     };
     const legacy = { allocations: new Tally(), blocks: new Tally(), borrowed: new Tally() };
-    for (const [pool, cidr] of pools) {
-      counts.size.add(Number(cidrSize(parseCidr(cidr))), pool);
+    const cidrs = pools.map(([, cidr]) => parseCidr(cidr));
+    const reserved = source.reservedIn(cidrs);
+    for (const [index, [pool]] of pools.entries()) {
+      counts.size.add(Number(cidrSize(cidrs[index]!)), pool);
+      counts.reserved.add(Number(reserved[index]), pool);
       // A quotient of two of them is 0, and not absent, for a node that has nothing.
       for (const node of ledger.nodes)
         for (const one of ["inUse", "borrowed", "candidates"] as const) counts[one].add(0, pool, node);

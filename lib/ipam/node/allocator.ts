@@ -45,9 +45,11 @@ export function startNodeAllocator(client: Client, options: NodeAllocatorOptions
       request.use !== "LoadBalancer" &&
       wanted[4] + wanted[6] > 0 &&
       !stop.signal.aborted &&
+      // Without one, what an unanswered write has assigned could not be told from what the next has.
+      handleId !== undefined &&
       handleId !== "" &&
       // What the handle has already counts.
-      (handleId === undefined || known.handle(handleId) === undefined) &&
+      known.handle(handleId) === undefined &&
       warm.facts() !== undefined;
     if (!isOrdinary) return assignAlone(request);
     return new Promise((resolve, reject) => {

@@ -41,8 +41,7 @@ async function commitDecided(desk: Desk, facts: Facts, decided: Decided, jobs: r
   const blocks = [...blocksOf(assignments, releases)];
   const operations: Operation[] = [];
   for (const { job, portions } of assignments) {
-    if (job.handleId !== undefined)
-      operations.push(createOp(IPAMHandle, newIPAMHandle(job.handleId, countsOf(portions))));
+    operations.push(createOp(IPAMHandle, newIPAMHandle(job.handleId, countsOf(portions))));
   }
   const before = new Map(blocks.map((block) => [block, block.metadata.resourceVersion]));
   for (const block of blocks) {

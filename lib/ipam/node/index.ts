@@ -26,7 +26,8 @@
  *     refused, or its deletion of the handle is.
  *  5. A crash between any two writes leaves what one of the direct path does, perhaps for several handles: counts of addresses that no
  *     block gives them (the DEL of each, check and repair know them), or addresses whose endpoint is not written (their DEL finds them by
- *     handle). A write without an answer is undone by a write of the same block that a late arrival cannot pass.
+ *     handle). A write without an answer is undone by a write of the same block that a late arrival cannot pass; a transaction
+ *     without one may arrive late, as on the direct path, and is found by its handle.
  *  6. A release carries out its caller's operations before the block, as the direct one does; only what they allowed is in the block's
  *     write. Its handle is deleted at the revision that was read: if it has been raised since, what it holds now is read and released.
  *

@@ -22,7 +22,7 @@ export interface AssignJob extends Answering<Assigned> {
   readonly kind: "assign";
   readonly request: AutoAssignRequest;
   readonly wanted: Readonly<Record<4 | 6, number>>;
-  readonly handleId: string | undefined;
+  readonly handleId: string;
   /** There was no room for it, and another has got more since. */
   followed: boolean;
 }

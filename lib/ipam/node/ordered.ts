@@ -35,7 +35,7 @@ interface Outcomes {
  * goes on by itself.
  */
 export async function commitInOrder(desk: Desk, facts: Facts, decided: Decided): Promise<void> {
-  const handles = new Map<Assignment, IPAMHandle | undefined>();
+  const handles = new Map<Assignment, IPAMHandle>();
   const freeing: ReleaseJob[] = [];
   await Promise.all([
     ...decided.assignments.map((one) => createHandle(desk, decided.alone, one, handles)),
@@ -51,7 +51,7 @@ export async function commitInOrder(desk: Desk, facts: Facts, decided: Decided):
   await Promise.all(writes);
 
   const outcomes: Outcomes = { of, givenBack: giveBackUnanswered(desk, assignments, of) };
-  for (const one of assignments) desk.background(finishAssignment(desk, one, handles.get(one), outcomes));
+  for (const one of assignments) desk.background(finishAssignment(desk, one, handles.get(one)!, outcomes));
   desk.alone(decided.alone);
   const freed = new Set(
     releases.flatMap(({ addresses }) => [...addresses.keys()]).filter((block) => isStored(of, block)),
@@ -74,15 +74,11 @@ async function createHandle(
   { ctx }: Desk,
   alone: Job[],
   one: Assignment,
-  handles: Map<Assignment, IPAMHandle | undefined>,
+  handles: Map<Assignment, IPAMHandle>,
 ): Promise<void> {
   const { job, portions } = one;
   try {
-    const handle =
-      job.handleId === undefined
-        ? undefined
-        : await ctx.client.create(IPAMHandle, newIPAMHandle(job.handleId, countsOf(portions)));
-    handles.set(one, handle);
+    handles.set(one, await ctx.client.create(IPAMHandle, newIPAMHandle(job.handleId, countsOf(portions))));
   } catch (error) {
     drop(portions);
     if (isRace(error)) alone.push(job);
@@ -152,16 +148,12 @@ function giveBackUnanswered(
 async function finishAssignment(
   desk: Desk,
   { job, portions, assigned, extra }: Assignment,
-  handle: IPAMHandle | undefined,
+  handle: IPAMHandle,
   outcomes: Outcomes,
 ): Promise<void> {
   const { ctx, known } = desk;
-  const operations: Operation[] = [];
-  const done: (Resource | undefined)[] = [];
-  if (handle) {
-    operations.push(createOp(IPAMHandle, handle));
-    done.push(handle);
-  }
+  const operations: Operation[] = [createOp(IPAMHandle, handle)];
+  const done: (Resource | undefined)[] = [handle];
   const failures: unknown[] = [];
   for (const { block } of portions) {
     const outcome = outcomes.of.get(block)!;
