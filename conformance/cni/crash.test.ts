@@ -31,7 +31,7 @@ describe.each(backends)("killed at every write, on %s", (backend) => {
       let cluster: Cluster;
       let pod: Pod;
       beforeAll(async () => {
-        cluster = await createCluster({ backend });
+        cluster = await createCluster({ backend, agent: false });
         pod = await cluster.nodes[0]!.pod("crash");
         if (backend === "sqlite") copyFileSync(file(), `${file()}.pools`);
       });

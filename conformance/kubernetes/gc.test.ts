@@ -383,7 +383,7 @@ describeModes("calico-kube-controllers", (mode) => {
     ])
       expect(text).toContain(`# TYPE ${name} gauge`);
     await server.request("POST", `${api}/ipreservations`, {
-      apiVersion,
+      apiVersion: GROUP_VERSION[mode],
       kind: "IPReservation",
       metadata: { name: "some" },
       spec: { reservedCIDRs: ["10.70.0.0/29", "10.70.0.4"] },
