@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { probeOf } from "./health.ts";
 import { modern } from "./legacy.ts";
 
 const lines: [string, string[]][] = [
@@ -25,4 +26,16 @@ const lines: [string, string[]][] = [
 
 test.each(lines)("calico-node %s", (line, command) => {
   expect(modern(line === "" ? [] : line.split(" "))).toEqual(command);
+});
+
+test.each<[string, ReturnType<typeof probeOf>]>([
+  ["--felix-live --bgp-live", { felix: ["liveness"], bgpLive: true, bgpReady: [] }],
+  ["--felix-ready --bird6-ready", { felix: ["readiness"], bgpLive: false, bgpReady: [6] }],
+  ["--bird-ready --bird-live", { felix: [], bgpLive: true, bgpReady: [4] }],
+  ["", undefined],
+  ["--felix-live --threshold-time=30s", undefined],
+  ["--felix-live=true", undefined],
+  ["--help", undefined],
+])("the probe %s is read without the command line's parser, or left to it", (line, asked) => {
+  expect(probeOf(["health", ...line.split(" ").filter((word) => word !== "")])).toEqual(asked);
 });

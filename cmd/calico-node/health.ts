@@ -15,6 +15,42 @@ export interface HealthAsked {
   readonly everyPeerMs?: number;
 }
 
+const FLAGS = [
+  "felix-live",
+  "felix-ready",
+  "bgp-live",
+  "bgp-ready",
+  "bird-live",
+  "bird6-live",
+  "bird-ready",
+  "bird6-ready",
+] as const;
+
+/** What the flags ask for; upstream's are by daemon, and so by family. */
+export function askedBy(flag: (name: (typeof FLAGS)[number]) => boolean): HealthAsked {
+  return {
+    felix: [
+      ...(flag("felix-live") ? ["liveness" as const] : []),
+      ...(flag("felix-ready") ? ["readiness" as const] : []),
+    ],
+    bgpLive: flag("bgp-live") || flag("bird-live") || flag("bird6-live"),
+    bgpReady: [
+      ...(flag("bgp-ready") || flag("bird-ready") ? [4 as const] : []),
+      ...(flag("bgp-ready") || flag("bird6-ready") ? [6 as const] : []),
+    ],
+  };
+}
+
+/**
+ * What a probe's command line asks for, as manifests have it; undefined when there is more to it. Probes come every few seconds on every
+ * node, and reading the command line in general would be most of what they cost.
+ */
+export function probeOf([command, ...words]: readonly string[]): HealthAsked | undefined {
+  const isPlain = command === "health" && words.length > 0;
+  if (!isPlain || !words.every((word) => FLAGS.some((name) => word === `--${name}`))) return undefined;
+  return askedBy((name) => words.includes(`--${name}`));
+}
+
 /**
  * Asks felix' health server and BGP's socket; 0 when all that was asked for is well. What is not is printed, with the reasons that they give; and
  * what they have to say although they are well.

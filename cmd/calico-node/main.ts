@@ -11,7 +11,7 @@ import { supervise } from "../../lib/node/supervise.ts";
 import { openLogger, VERSION } from "../../lib/telemetry/index.ts";
 import { parseDuration } from "../../lib/wait/duration.ts";
 import { BGP_COMMANDS } from "./bgp-commands.ts";
-import { checkHealth } from "./health.ts";
+import { askedBy, checkHealth, probeOf } from "./health.ts";
 import { modern } from "./legacy.ts";
 
 const BY_BGP = "`calico-node bgp` does it for as long as it runs";
@@ -99,22 +99,7 @@ const PROGRAM: Program = {
       },
       examples: [{ comment: "As a readiness probe", line: "health --felix-ready --bgp-ready" }],
       run: ({ args, env, io }) =>
-        checkHealth(
-          {
-            felix: [
-              ...(args.flag("felix-live") ? ["liveness" as const] : []),
-              ...(args.flag("felix-ready") ? ["readiness" as const] : []),
-            ],
-            bgpLive: args.flag("bgp-live") || args.flag("bird-live") || args.flag("bird6-live"),
-            bgpReady: [
-              ...(args.flag("bgp-ready") || args.flag("bird-ready") ? [4 as const] : []),
-              ...(args.flag("bgp-ready") || args.flag("bird6-ready") ? [6 as const] : []),
-            ],
-            ...threshold(args.text("threshold-time")),
-          },
-          env,
-          io,
-        ),
+        checkHealth({ ...askedBy((name) => args.flag(name)), ...threshold(args.text("threshold-time")) }, env, io),
     },
     {
       name: "startup",
@@ -154,7 +139,9 @@ export async function main(argv: readonly string[], env: Env, io: Io = processIo
     io.stdout.write(`${VERSION}\n`);
     return 0;
   }
-  return runProgram(PROGRAM, modern(argv), env, io);
+  const words = modern(argv);
+  const probe = probeOf(words);
+  return probe ? checkHealth(probe, env, io) : runProgram(PROGRAM, words, env, io);
 }
 
 function threshold(text: string | undefined): { readonly everyPeerMs?: number } {

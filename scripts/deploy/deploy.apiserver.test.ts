@@ -210,7 +210,7 @@ describe.skipIf(missing !== undefined)(missing ? `the manifest (skipped: ${missi
               .filter((resource) => group !== "crd.projectcalico.org" || stored.has(resource.split("/")[0]!))
               .flatMap((resource) => {
                 const [plural, sub] = resource.split("/");
-                const name = `${plural}${sub ? `/${sub}` : ""}${group ? `.${group}` : ""}`;
+                const name = `${plural}${group ? `.${group}` : ""}${sub ? `/${sub}` : ""}`;
                 return verbs.map((verb) => `${verb} ${name}`);
               }),
           ),
