@@ -124,9 +124,15 @@ describe.skipIf(missing !== undefined)(
       expect(await unread((why) => why === undefined)).toBeUndefined();
     });
 
-    test("the way back before step 3 applies what was saved, as it was saved", () => {
+    test("the way back before step 3 applies what was saved, and changes no pod by itself until that is wanted", () => {
+      const strategy = "kubectl --namespace kube-system get daemonset --output=jsonpath='{..updateStrategy.type}'";
       sh(commands("upgrade.md", "Back"));
       expect(images()).toBe(THEIR_IMAGES);
+      expect(sh(strategy)).toBe("OnDelete");
+      const text = readFileSync(join(ROOT, "docs/upgrade.md"), "utf8");
+      sh(/wanted at the end, `(kubectl apply [^`]*)`/.exec(text)![1]!);
+      expect(images()).toBe(THEIR_IMAGES);
+      expect(sh(strategy)).toBe("RollingUpdate");
       const mtu = "kubectl --namespace kube-system get configmap calico-config --output=jsonpath='{.data.veth_mtu}'";
       expect(sh(mtu)).toBe("1440");
     });
