@@ -77,7 +77,7 @@ const SIDE_DOORS: Readonly<Record<string, readonly string[]>> = {
   "lib/kubernetes": ["conversion/index.ts"],
   "lib/node": ["environment.ts", "supervise.ts", "time.ts"],
   "lib/netlink": ["netfilter/index.ts"],
-  "lib/sys": ["inotify.ts", "tcp.ts", "udp.ts", "unix.ts"],
+  "lib/sys": ["inotify.ts", "resident.ts", "tcp.ts", "udp.ts", "unix.ts"],
   "lib/telemetry": ["daemon.ts", "exit.ts"],
   "lib/wait": ["duration.ts"],
 };

@@ -2,7 +2,7 @@
  * A process that waits for work gives back the memory that its start, or a burst of work, needed: garbage, code that was compiled for it, and
  * pages of the executable. A node has several such processes, which wait nearly always.
  */
-import { releaseExecutable } from "../../lib/sys/index.ts";
+import { releaseExecutable } from "../../lib/sys/resident.ts";
 
 /** How often it is looked at, in milliseconds. */
 const LOOK_MS = 10_000;

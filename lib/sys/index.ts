@@ -27,7 +27,6 @@ export { allocate, cString } from "./memory.ts";
 export { currentNamespace, inNamespace, type Namespace, openNamespace } from "./namespace.ts";
 export { openPacketSocket, openRawSocket, type RawPacket, receiveRaw, sendRaw } from "./packet.ts";
 export { endProcess, geteuid, isRoot } from "./process.ts";
-export { releaseExecutable } from "./resident.ts";
 export {
   bindNetlinkSocket,
   joinNetlinkGroup,
