@@ -386,7 +386,7 @@ describeModes("calico-kube-controllers", (mode) => {
       apiVersion: GROUP_VERSION[mode],
       kind: "IPReservation",
       metadata: { name: "some" },
-      spec: { reservedCIDRs: ["10.70.0.0/29", "10.70.0.4"] },
+      spec: { reservedCIDRs: ["10.70.0.0/29", "10.70.0.4/32"] },
     });
     await until(
       "what is reserved",
