@@ -79,7 +79,7 @@ const SIDE_DOORS: Readonly<Record<string, readonly string[]>> = {
   "lib/netlink": ["netfilter/index.ts"],
   "lib/sys": ["inotify.ts", "resident.ts", "tcp.ts", "udp.ts", "unix.ts"],
   "lib/telemetry": ["daemon.ts", "exit.ts"],
-  "lib/wait": ["duration.ts"],
+  "lib/wait": ["duration.ts", "turns.ts"],
 };
 
 export interface Violation {

@@ -2,6 +2,7 @@ import type { Kind } from "../api/kind.ts";
 import type { Resource } from "../api/meta.ts";
 import { type Client, DatastoreError, type Index } from "../datastore/index.ts";
 import { type Kubernetes, type KubernetesObject, type Query, type ResourcePath, reflect } from "../kubernetes/index.ts";
+import type { ControllerContext } from "./controller.ts";
 import { systemTime, type Time } from "./time.ts";
 
 /** What there is of a kind, as far as this process has heard. It may lag behind, but it never has a hole for good. */
@@ -44,6 +45,26 @@ export interface KubernetesMirrorOptions<O extends KubernetesObject, T> extends 
   readonly query?: Query;
   readonly transform?: (object: O) => T | undefined;
   readonly optional?: boolean;
+}
+
+/** What the mirrors of a controller have in common: it reports what any of them cannot watch. `report` says how it stands. */
+export function inCommon(
+  { client, time, report: tell }: Pick<ControllerContext, "client" | "time" | "report">,
+  signal: AbortSignal,
+) {
+  const troubles = new Map<string, string>();
+  const report = (): void => tell(troubles.size === 0, [...troubles.values()].join("; "));
+  const common = (what: string) => ({
+    client,
+    signal,
+    time,
+    onTrouble: (why: string | undefined) => {
+      if (why === undefined) troubles.delete(what);
+      else troubles.set(what, why);
+      report();
+    },
+  });
+  return { report, common };
 }
 
 /** Until a kind that could not be watched is tried again, in milliseconds. */

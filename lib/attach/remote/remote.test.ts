@@ -10,11 +10,11 @@ import { allocate, closeFd, currentNamespace, OPEN, openFile, statFd } from "../
 import { itAsRoot } from "../../sys/testing.ts";
 import { openFdSocket, sendFd } from "../../sys/unix.ts";
 import { silentLogger } from "../../telemetry/index.ts";
+import { Turns } from "../../wait/turns.ts";
 import { Mailbox } from "./mail.ts";
 import { LARGEST_REQUEST, PROTOCOL_VERSION, type Request, socketsIn } from "./protocol.ts";
 import { parseRequest } from "./request.ts";
 import { type AttachServer, serveAttachments } from "./server.ts";
-import { Turns } from "./turns.ts";
 
 let folder = "";
 beforeEach(() => {

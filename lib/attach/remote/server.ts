@@ -2,7 +2,7 @@
  * The agent's end: serves ADD, DEL and CHECK of this node's pods, as the plugin would carry them out itself, with what it has warm.
  *
  *   connection → request.ts (what is asked) → mail.ts (CNI_NETNS, and who sent it) → accept.ts (is it ours?) → `taken`
- *     → turns.ts (after those of the same container and pod) → add.ts, delete.ts, check.ts on a Host with an AgentSide → the answer
+ *     → lib/wait (after those of the same container and pod) → add.ts, delete.ts, check.ts on a Host with an AgentSide → the answer
  *
  * What a call logs goes back with the answer, to where the plugin would have written it; the agent's own log gets a line a call.
  */
@@ -11,6 +11,7 @@ import type { Ipam } from "../../ipam/index.ts";
 import { closeFd, currentNamespace } from "../../sys/index.ts";
 import { listenUnix, openFdSocket, removeSocket } from "../../sys/unix.ts";
 import type { Fields, Level, Logger } from "../../telemetry/index.ts";
+import { Turns } from "../../wait/turns.ts";
 import { addAttachment } from "../add.ts";
 import { checkAttachment } from "../check.ts";
 import { deleteAttachment, removeInterface } from "../delete.ts";
@@ -22,7 +23,6 @@ import { Connection, PluginLost } from "./connection.ts";
 import { Mailbox } from "./mail.ts";
 import type { LogLine, Sockets } from "./protocol.ts";
 import { invocationOf, parseRequest } from "./request.ts";
-import { Turns } from "./turns.ts";
 
 export { type Sockets, socketsIn } from "./protocol.ts";
 export { WarmCluster } from "./warm.ts";

@@ -15,7 +15,7 @@ import { type Cidr, tryParseCidr } from "../../ip/index.ts";
 import { createIpam } from "../../ipam/index.ts";
 import { KubernetesError, type ResourcePath } from "../../kubernetes/index.ts";
 import type { Controller, ControllerContext } from "../controller.ts";
-import { mirror } from "../mirror.ts";
+import { inCommon, mirror } from "../mirror.ts";
 import { WorkQueue } from "../queue.ts";
 import { decidePools, hasBlocks, type PoolDecision, withoutFinalizer } from "./decide.ts";
 
@@ -38,18 +38,7 @@ async function run(context: ControllerContext, ended: AbortSignal): Promise<void
   const stop = new AbortController();
   const signal = AbortSignal.any([ended, stop.signal]);
   const ipam = createIpam(client, { clock: () => time.now(), log });
-  const troubles = new Map<string, string>();
-  const report = () => context.report(troubles.size === 0, [...troubles.values()].join("; "));
-  const common = (what: string) => ({
-    client,
-    signal,
-    time,
-    onTrouble: (why: string | undefined) => {
-      if (why === undefined) troubles.delete(what);
-      else troubles.set(what, why);
-      report();
-    },
-  });
+  const { report, common } = inCommon(context, signal);
   const queue = new WorkQueue({
     time,
     workers: 1,

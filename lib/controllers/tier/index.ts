@@ -16,7 +16,7 @@ import { StagedNetworkPolicy } from "../../api/stagednetworkpolicy.ts";
 import { Tier } from "../../api/tier.ts";
 import { KubernetesError, type ResourcePath } from "../../kubernetes/index.ts";
 import type { Controller, ControllerContext } from "../controller.ts";
-import { type Mirror, mirror } from "../mirror.ts";
+import { inCommon, type Mirror, mirror } from "../mirror.ts";
 import { WorkQueue } from "../queue.ts";
 import { decideTier, FINALIZER, type PolicyCounts } from "./decide.ts";
 
@@ -49,18 +49,7 @@ async function run(context: ControllerContext, ended: AbortSignal): Promise<void
   const { client, kubernetes, log, time } = context;
   const stop = new AbortController();
   const signal = AbortSignal.any([ended, stop.signal]);
-  const troubles = new Map<string, string>();
-  const report = () => context.report(troubles.size === 0, [...troubles.values()].join("; "));
-  const common = (what: string) => ({
-    client,
-    signal,
-    time,
-    onTrouble: (why: string | undefined) => {
-      if (why === undefined) troubles.delete(what);
-      else troubles.set(what, why);
-      report();
-    },
-  });
+  const { report, common } = inCommon(context, signal);
   const queue = new WorkQueue({
     time,
     work: (name) => sync(name),

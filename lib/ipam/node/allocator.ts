@@ -1,4 +1,5 @@
 import type { Client } from "../../datastore/index.ts";
+import { Turns } from "../../wait/turns.ts";
 import { autoAssign, count } from "../assign.ts";
 import { cleanHandle } from "../block.ts";
 import { createContext, isUnreadable } from "../context.ts";
@@ -21,13 +22,13 @@ export function startNodeAllocator(client: Client, options: NodeAllocatorOptions
   const known = new Known();
   const warm = new Warm(ctx, options.node, stop.signal);
   const lane = new Lane(ctx, owner, known, warm);
-  const inTurn = new Turns();
-  const beside = new Turns();
+  /** One request for a handle at a time, and one at a time of what goes the direct way. */
+  const turns = { handles: new Turns(), direct: new Turns() };
   options.signal?.addEventListener("abort", () => stop.abort(), { once: true });
   if (options.signal?.aborted) stop.abort();
 
   /** What goes the direct way, one after the other as under the plugins' lock: at the same moment it would be for the same blocks. */
-  const direct = <T>(work: () => Promise<T>): Promise<T> => beside.take("", work);
+  const direct = <T>(work: () => Promise<T>): Promise<T> => turns.direct.run([""], work);
   const assignAlone = async (request: AutoAssignRequest): Promise<Assigned> => {
     try {
       const assigned = await direct(() => autoAssign(ctx, request));
@@ -115,11 +116,12 @@ export function startNodeAllocator(client: Client, options: NodeAllocatorOptions
     ...others,
     inSync: warm.inSync,
     facts: () => warm.facts(),
-    autoAssign: (request) => inTurn.take(request.handle && cleanHandle(request.handle), () => assign(request)),
+    autoAssign: (request) =>
+      turns.handles.run(request.handle ? [cleanHandle(request.handle)] : [], () => assign(request)),
     releaseByHandle: async (handle, more = {}) => {
       const id = cleanHandle(handle);
       if (id === "") throw new IpamError("IPAM_INVALID", "handle: must not be empty");
-      return inTurn.take(id, () => release(id, more));
+      return turns.handles.run([id], () => release(id, more));
     },
     close: async () => {
       stop.abort();
@@ -134,25 +136,3 @@ const failing =
     reject(error);
     return error;
   };
-
-/** One request for a handle at a time, in the order in which they came. */
-class Turns {
-  readonly #last = new Map<string, Promise<unknown>>();
-
-  async take<T>(handle: string | undefined, work: () => Promise<T>): Promise<T> {
-    if (handle === undefined) return work();
-    const before = this.#last.get(handle);
-    const mine = before === undefined ? work() : before.then(work);
-    // Its failure is its caller's concern.
-    const done = mine.then(
-      () => {},
-      () => {},
-    );
-    this.#last.set(handle, done);
-    try {
-      return await mine;
-    } finally {
-      if (this.#last.get(handle) === done) this.#last.delete(handle);
-    }
-  }
-}
