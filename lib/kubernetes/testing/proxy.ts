@@ -80,6 +80,7 @@ class SpoilingProxy implements ApiProxy {
   readonly #listener: Server;
   readonly #server: ApiServer;
   readonly #options: ProxyOptions;
+  #port = 0;
   #random: number;
 
   constructor(
@@ -100,11 +101,12 @@ class SpoilingProxy implements ApiProxy {
       this.#listener.once("error", reject);
       this.#listener.listen(0, "127.0.0.1", resolve);
     });
+    this.#port = (this.#listener.address() as AddressInfo).port;
     return this;
   }
 
   get url(): string {
-    return `https://127.0.0.1:${(this.#listener.address() as AddressInfo).port}`;
+    return `https://127.0.0.1:${this.#port}`;
   }
 
   get watches(): number {
@@ -128,6 +130,8 @@ class SpoilingProxy implements ApiProxy {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // A request may still come on a connection that stop() was about to close.
+    if (!this.#listener.listening) return void response.destroy();
     const path = request.url ?? "/";
     const method = request.method ?? "GET";
     const watch = ["1", "true"].includes(new URL(path, this.url).searchParams.get("watch") ?? "");

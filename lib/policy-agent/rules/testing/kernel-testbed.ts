@@ -287,7 +287,16 @@ function wire(router: TestNamespace, ends: TestNamespace): void {
   router.run(() => {
     runTool(["ip", "-batch", "-"], atRouter.filter((line) => !line.startsWith("link add")).join("\n"));
   });
+  for (const namespace of [router, ends]) namespace.run(() => runTool(["unshare", "--mount", "sh", "-c", ONE_QUEUE]));
 }
+
+/**
+ * All that arrives goes through the backlog of one CPU (receive packet steering, Documentation/networking/scaling.rst): else a packet and
+ * the question that follows it take two ways when the test moves to another CPU in between. /sys shows the interfaces of the namespace
+ * in which it was mounted.
+ */
+const ONE_QUEUE = `mount -t sysfs sysfs /sys &&
+  for cpus in /sys/class/net/*/queues/rx-*/rps_cpus; do echo 1 >"$cpus" || exit; done`;
 
 const SYSCTLS = `cd /proc/sys/net &&
   echo 1 >ipv4/ip_forward && echo 1 >ipv6/conf/all/forwarding &&
