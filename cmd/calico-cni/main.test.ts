@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -89,4 +89,17 @@ test.each(["", "{", "[]"])("stdin %j is an error object", (stdin) => {
   const { status, json } = run([], env, stdin);
   expect(status).toBe(1);
   expect(json).toMatchObject({ code: 6 });
+});
+
+test("an ADD on a node where no policy has been in force since its boot waits for that, and says so", () => {
+  const conf = { ...network(), policy_setup_timeout_seconds: 1, endpoint_status_dir: join(folder, "not-made") };
+  const env = { CNI_COMMAND: "ADD", CNI_CONTAINERID: "c", CNI_IFNAME: "eth0", CNI_PATH: "/none" };
+  const began = performance.now();
+  // Its own network namespace is refused whatever the node's state is, so that nothing is ever made here.
+  const { json } = run([], { ...env, CNI_NETNS: "/proc/self/ns/net" }, conf);
+  expect(performance.now() - began).toBeGreaterThanOrEqual(1000);
+  expect(json).toMatchObject({ code: 4 });
+  expect(readFileSync(join(folder, "cni.log"), "utf8")).toMatch(
+    /waits for calico-node to bring network policy into force on this node container="c" seconds=1/,
+  );
 });

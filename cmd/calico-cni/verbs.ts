@@ -1,4 +1,4 @@
-import { attachByAgent } from "../../lib/attach/remote/client.ts";
+import { attachAfterBoot, attachByAgent } from "../../lib/attach/remote/client.ts";
 import type { Invocation, Plugin, Result } from "../../lib/cni/index.ts";
 
 const direct = async (): Promise<Plugin> => (await import("./direct.ts")).plugin;
@@ -9,7 +9,7 @@ const direct = async (): Promise<Plugin> => (await import("./direct.ts")).plugin
  */
 export const plugin: Plugin = {
   async add(call) {
-    const answer = await ask(call);
+    const answer = (await ask(call)) ?? (await askAfterBoot(call));
     return answer ? answer.result! : (await direct()).add(call);
   },
   async del(call) {
@@ -21,6 +21,13 @@ export const plugin: Plugin = {
   gc: async (call) => (await direct()).gc(call),
   status: async (call) => (await direct()).status(call),
 };
+
+/** Once more, for as long as pods wait for their policy, where there is none on the node yet. Undefined: not served. */
+async function askAfterBoot(call: Invocation): Promise<{ readonly result?: Result } | undefined> {
+  if (call.config.policySetupTimeoutSeconds === 0) return undefined;
+  const answer = await attachAfterBoot(call);
+  return answer.served ? answer : undefined;
+}
 
 /** Undefined: not served. */
 async function ask(call: Invocation): Promise<{ readonly result?: Result } | undefined> {

@@ -26,7 +26,7 @@ import type { Relay } from "../kubernetes/relay.ts";
 import { createLab, type Lab, missingBuild, missingForLab, missingTool, type Outcome, run } from "../lab/index.ts";
 import { Cgroups, missingCgroups } from "./cgroups.ts";
 import { importImage } from "./containerd.ts";
-import { CONTROLLER_MANAGER, ControlPlane, SCHEDULER } from "./control-plane.ts";
+import { CONTROLLER_MANAGER, ControlPlane, type Families, SCHEDULER } from "./control-plane.ts";
 import { type Image, writeImage } from "./images.ts";
 import { KUBELET } from "./kubelet.ts";
 import { ClusterNode } from "./node.ts";
@@ -50,6 +50,8 @@ export interface ClusterOptions {
   readonly images?: readonly Image[];
   /** Record every request to the API server. Default: false. */
   readonly audit?: boolean;
+  /** Of Services' and nodes' addresses; the first is Kubernetes' primary. Default: IPv4 only. */
+  readonly families?: Families;
 }
 
 /** How long a part of the work took, in milliseconds. */
@@ -73,12 +75,13 @@ export class Cluster {
   private constructor(
     readonly lab: Lab,
     readonly cgroups: Cgroups,
+    readonly families: Families,
   ) {}
 
   /** Resolves when the kubelets have registered their nodes. Those are not Ready before they have a network. */
   static async create(options: ClusterOptions = {}): Promise<Cluster> {
     const lab = await createLab({ nodes: options.nodes ?? 2 });
-    const cluster = new Cluster(lab, new Cgroups());
+    const cluster = new Cluster(lab, new Cgroups(), options.families ?? [4]);
     try {
       await cluster.#up(options);
       return cluster;
@@ -92,7 +95,7 @@ export class Cluster {
     const { images = [], audit = false } = options;
     const parts = await Promise.allSettled([
       this.phase("control plane", async () => {
-        this.#plane = await ControlPlane.start(this.lab, { audit });
+        this.#plane = await ControlPlane.start(this.lab, { audit, families: this.families });
       }),
       this.phase("containerd and images", async () => {
         this.#nodes = await Promise.all(this.lab.nodes.map((node) => ClusterNode.start(node, this.cgroups)));
@@ -101,6 +104,8 @@ export class Cluster {
     ]);
     for (const part of parts) if (part.status === "rejected") throw part.reason;
     await this.phase("kubelets", async () => {
+      if (this.families[0] === 6 && this.families.length === 1)
+        for (const { lab } of this.nodes) await lab.run(["ip", "-4", "address", "flush", "dev", "eth0"]);
       await Promise.all(this.nodes.map((node) => this.startKubelet(node)));
       await this.until("all nodes are registered", async () => {
         const ended = this.nodes.find(({ kubelet }) => !kubelet.running);
@@ -137,7 +142,7 @@ export class Cluster {
 
   /** Starts one, also in place of one that was killed. */
   async startKubelet(node: ClusterNode): Promise<void> {
-    await node.startKubelet(this.server.kubeconfig("admin-token", { server: this.relay.url }));
+    await node.startKubelet(this.server.kubeconfig("admin-token", { server: this.relay.url }), this.families);
   }
 
   /** Does and times a part of the work. */
@@ -257,7 +262,11 @@ export interface PodObject {
     readonly deletionTimestamp?: string;
   };
   readonly spec: { readonly nodeName?: string };
-  readonly status: Conditions & { readonly phase: string; readonly podIP?: string };
+  readonly status: Conditions & {
+    readonly phase: string;
+    readonly podIP?: string;
+    readonly podIPs?: readonly { readonly ip: string }[];
+  };
 }
 
 export const isReady = ({ status }: { readonly status: Conditions }): boolean =>

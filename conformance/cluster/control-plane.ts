@@ -12,10 +12,16 @@ export const CONTROLLER_MANAGER = join(CACHED_BIN, CONTROLLER_MANAGER_NAME);
 export const SCHEDULER = join(CACHED_BIN, "kube-scheduler");
 
 /** The address of Service kubernetes, which the API server's certificate has to name. */
-const KUBERNETES_SERVICE = "10.96.0.1";
+const KUBERNETES_SERVICES = ["10.96.0.1", "fd00:10:96::1"];
+const SERVICES = { 4: "10.96.0.0/16", 6: "fd00:10:96::/112" };
+
+/** IP's versions: the primary one first. */
+export type Families = readonly [4] | readonly [6] | readonly [4, 6] | readonly [6, 4];
 
 export interface ControlPlaneOptions {
   readonly audit?: boolean;
+  /** Of Services, and of the way to the API server the first. */
+  readonly families: Families;
 }
 
 /**
@@ -45,10 +51,16 @@ export class ControlPlane {
     lab.serve([process.execPath, fileURLToPath(new URL("egress.ts", import.meta.url)), socket], "egress.log");
     const server = await startApiServer({
       ...{ audit: options.audit ?? false, serviceAccounts: true },
-      names: [lab.underlay4, KUBERNETES_SERVICE],
-      arguments: [`--egress-selector-config-file=${egress}`, "--kubelet-preferred-address-types=InternalIP"],
+      // A server's own address is of the family of its first range of Services.
+      host: options.families[0] === 4 ? "127.0.0.1" : "::1",
+      names: [lab.underlay4, lab.underlay6, ...KUBERNETES_SERVICES],
+      arguments: [
+        ...[`--egress-selector-config-file=${egress}`, "--kubelet-preferred-address-types=InternalIP"],
+        `--service-cluster-ip-range=${options.families.map((family) => SERVICES[family]).join(",")}`,
+      ],
     });
-    const relay = startRelay(lab, server.port);
+    const [primary] = options.families;
+    const relay = startRelay(lab, server.port, primary === 4 ? "127.0.0.1" : "::1", primary);
     const plane = new ControlPlane(lab, server, relay);
     try {
       plane.startControllers();
@@ -107,11 +119,16 @@ export class ControlPlane {
   /** Where Service kubernetes leads: the server on a loopback does not publish itself. */
   async #serveKubernetes(): Promise<void> {
     const url = new URL(this.relay.url);
+    const address = url.hostname.replaceAll(/[[\]]/g, "");
     const labels = { "kubernetes.io/service-name": "kubernetes" };
     await this.server.apply({
-      ...{ apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4" },
+      ...{
+        apiVersion: "discovery.k8s.io/v1",
+        kind: "EndpointSlice",
+        addressType: address.includes(":") ? "IPv6" : "IPv4",
+      },
       metadata: { name: "kubernetes", namespace: "default", labels },
-      endpoints: [{ addresses: [url.hostname], conditions: { ready: true } }],
+      endpoints: [{ addresses: [address], conditions: { ready: true } }],
       ports: [{ name: "https", port: Number(url.port), protocol: "TCP" }],
     });
   }

@@ -24,6 +24,19 @@ export async function killFelix(cluster: Cluster, node: ClusterNode): Promise<nu
   );
 }
 
+/** Stops the node's agent where it is, as soon as its process for policy runs; it goes on when that is called which is answered. */
+export async function holdAgent(cluster: Cluster, node: ClusterNode, agent: PodObject): Promise<() => void> {
+  let pids: readonly number[] = [];
+  await cluster.until(`the agent of ${node.name} runs`, async () => {
+    pids = node.processes(agent.metadata.uid).filter((pid) => runs(pid, "calico-node"));
+    return pids.some((pid) => runs(pid, "calico-node\0felix"));
+  });
+  for (const pid of pids) process.kill(pid, "SIGSTOP");
+  return () => {
+    for (const pid of pids) process.kill(pid, "SIGCONT");
+  };
+}
+
 /** calico-kube-controllers, wherever it runs. */
 export async function killControllers(cluster: Cluster): Promise<number> {
   const pods = await cluster.pods(CONTROLLERS, NAMESPACE);

@@ -5,11 +5,13 @@ import type { Daemon } from "../lab/index.ts";
 import type { Cluster } from "./cluster.ts";
 import type { ClusterNode } from "./node.ts";
 
+export type ProxyMode = "nftables" | "iptables";
+
 /** Not waited for. In mode iptables it takes the back end that the node has under the name `iptables`. */
 export async function startKubeProxy(
   cluster: Cluster,
   node: ClusterNode,
-  mode: "nftables" | "iptables" = "nftables",
+  mode: ProxyMode = "nftables",
 ): Promise<Daemon> {
   mkdirSync(node.lab.path("/etc/kubernetes"), { recursive: true });
   const kubeconfig = "/etc/kubernetes/kube-proxy.kubeconfig";

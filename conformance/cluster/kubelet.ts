@@ -5,6 +5,7 @@ import { CACHED_BIN } from "../../lib/kubernetes/testing/index.ts";
 import type { Daemon, Node } from "../lab/index.ts";
 import { IN_CGROUPS } from "./cgroups.ts";
 import { SOCKET } from "./containerd.ts";
+import type { Families } from "./control-plane.ts";
 
 export const KUBELET = join(CACHED_BIN, "kubelet");
 const KUBELET_PORT = 10250;
@@ -79,14 +80,20 @@ export async function prepareNode(node: Node): Promise<void> {
   ]);
 }
 
-/** Starts it; not waited for. `kubeconfig` is a file of the machine. */
-export async function startKubelet(node: Node, kubeconfig: string, config: object = {}): Promise<Daemon> {
+/** Starts it; not waited for. `kubeconfig` is a file of the machine; `families`: of the node's addresses. */
+export async function startKubelet(
+  node: Node,
+  kubeconfig: string,
+  config: object = {},
+  families: Families = [4],
+): Promise<Daemon> {
+  const addresses = families.map((family) => (family === 4 ? node.address4 : node.address6));
   mkdirSync(node.path("/etc/kubernetes"), { recursive: true });
   copyFileSync(kubeconfig, node.path("/etc/kubernetes/kubelet.kubeconfig"));
   writeFileSync(node.path("/etc/kubernetes/kubelet.json"), JSON.stringify({ ...CONFIG, ...config }));
   return await node.daemon("kubelet", [
     ...IN_CGROUPS,
     ...[KUBELET, "--config=/etc/kubernetes/kubelet.json", "--kubeconfig=/etc/kubernetes/kubelet.kubeconfig"],
-    ...[`--hostname-override=${node.name}`, `--node-ip=${node.address4}`, "--root-dir=/var/lib/kubelet"],
+    ...[`--hostname-override=${node.name}`, `--node-ip=${addresses.join(",")}`, "--root-dir=/var/lib/kubelet"],
   ]);
 }

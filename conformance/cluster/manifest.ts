@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "no
 import { join } from "node:path";
 import { CHECKOUT } from "../lab/index.ts";
 import { Cluster, type ClusterOptions, type PodObject } from "./cluster.ts";
-import { startKubeProxy } from "./kube-proxy.ts";
+import { type ProxyMode, startKubeProxy } from "./kube-proxy.ts";
 import type { ClusterNode } from "./node.ts";
 import { report } from "./report.ts";
 import { CALICO, calicoImage } from "./stock.ts";
@@ -16,6 +16,8 @@ export const CONTROLLERS = "k8s-app=calico-kube-controllers";
 export const CONFLIST = "/etc/cni/net.d/10-calico.conflist";
 /** The default pool, which the first agent makes: nothing tells it another one. */
 export const POOL = /^192\.168\.\d+\.\d+$/;
+/** The one of IPv6 that docs/install.md tells it, where it tells any. */
+export const POOL6 = /^fd00:10:244:/;
 
 /** When a node had what, in milliseconds since the manifest was applied. */
 export interface NodeInstalled {
@@ -30,7 +32,12 @@ export interface Installed {
   readonly nodes: readonly NodeInstalled[];
 }
 
-export type InstallOptions = Pick<ClusterOptions, "nodes" | "audit">;
+export interface InstallOptions extends Pick<ClusterOptions, "nodes" | "audit" | "families"> {
+  /** kube-proxy's, by the number of the node from 0. Default: nftables. */
+  readonly proxies?: readonly ProxyMode[];
+  /** What the administrator changes in the manifest before it is applied. */
+  readonly change?: (manifest: string) => string;
+}
 
 /**
  * A cluster with nothing of Calico in it, on which the manifest is applied; resolves when all nodes and all of Calico's pods are ready. What was
@@ -38,14 +45,15 @@ export type InstallOptions = Pick<ClusterOptions, "nodes" | "audit">;
  */
 export async function installed(options: InstallOptions = {}): Promise<Installed> {
   const images = [await calicoImage()];
-  const cluster = await Cluster.create({ nodes: 2, ...options, images });
+  const { proxies = [], change, ...rest } = options;
+  const cluster = await Cluster.create({ nodes: 2, ...rest, images });
   try {
-    for (const node of cluster.nodes) {
-      removePlugins(node);
-      await startKubeProxy(cluster, node);
+    for (const [index, node] of cluster.nodes.entries()) {
+      await makeBare(node);
+      await startKubeProxy(cluster, node, proxies[index]);
     }
     const nodes = await cluster.phase("Calico ready", async () => {
-      await applyManifest(cluster);
+      await applyManifest(cluster, change);
       const times = await watchNodes(cluster);
       await cluster.podsReady(AGENT, cluster.nodes.length, NAMESPACE);
       await cluster.podsReady(CONTROLLERS, 1, NAMESPACE);
@@ -59,25 +67,29 @@ export async function installed(options: InstallOptions = {}): Promise<Installed
   }
 }
 
-/** Takes away the plugins that a lab node has from the start, so that the node is as bare as a new machine. */
-function removePlugins(node: ClusterNode): void {
+/** Takes away what a lab node has from the start, and a new machine has not: the plugins, and forwarding. */
+async function makeBare(node: ClusterNode): Promise<void> {
   const folder = node.lab.path("/opt/cni/bin");
   for (const name of readdirSync(folder)) if (name.startsWith("calico")) rmSync(join(folder, name));
+  await node.lab.run(["sysctl", "--quiet", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0"]);
 }
 
 /** The commands of docs/install.md, in their order. */
-export async function applyManifest(cluster: Cluster): Promise<void> {
-  const { hostname, port } = new URL(cluster.relay.url);
+export async function applyManifest(
+  cluster: Cluster,
+  change: (manifest: string) => string = (manifest) => manifest,
+): Promise<void> {
+  const { hostname: host, port } = new URL(cluster.relay.url);
   // Service kubernetes is served by kube-proxy, and pods reach it only once they have a network.
   const endpoint = ["create", "configmap", "kubernetes-services-endpoint", `--namespace=${NAMESPACE}`];
-  const addresses = { KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port };
+  const addresses = { KUBERNETES_SERVICE_HOST: host.replaceAll(/[[\]]/g, ""), KUBERNETES_SERVICE_PORT: port };
   const literals = Object.entries(addresses).map((pair) => `--from-literal=${pair.join("=")}`);
   await succeed(cluster, [...endpoint, ...literals]);
   const text = readFileSync(MANIFEST, "utf8");
   const names = new Set(text.match(/(?<=^ *image: ).*/gm));
   if (names.size !== 1) throw new Error(`${MANIFEST} names other images than one: ${[...names].join(", ")}`);
   const file = join(cluster.server.folder, "calico.yaml");
-  writeFileSync(file, text.replaceAll([...names][0]!, CALICO));
+  writeFileSync(file, change(text.replaceAll([...names][0]!, CALICO)));
   // The test server has roles of these names already, which somebody else applied.
   await succeed(cluster, ["apply", "--server-side", "--force-conflicts", "--validate=strict", `--filename=${file}`]);
 }

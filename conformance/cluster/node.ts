@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Daemon, Node } from "../lab/index.ts";
 import type { Cgroups } from "./cgroups.ts";
 import { startContainerd } from "./containerd.ts";
+import type { Families } from "./control-plane.ts";
 import { prepareNode, startKubelet } from "./kubelet.ts";
 
 export class ClusterNode {
@@ -38,9 +39,9 @@ export class ClusterNode {
     this.containerd = await startContainerd(this.lab);
   }
 
-  /** `kubeconfig` is a file of the machine. Not waited for. */
-  async startKubelet(kubeconfig: string): Promise<void> {
-    this.#kubelet = await startKubelet(this.lab, kubeconfig);
+  /** `kubeconfig` is a file of the machine; `families`: of its addresses for Kubernetes. Not waited for. */
+  async startKubelet(kubeconfig: string, families?: Families): Promise<void> {
+    this.#kubelet = await startKubelet(this.lab, kubeconfig, {}, families);
   }
 
   /** The processes of a pod's containers, by the pod's UID, as the machine knows them; the sandbox' own is among them. */
@@ -58,7 +59,7 @@ export class ClusterNode {
       .map(Number);
   }
 
-  /** As a power cut does: everything on the node ends at once, and nothing of it comes back. */
+  /** As a power cut does: everything on the node ends at once, and nothing of it comes back. One that boots again is in reboot.ts. */
   powerOff(): void {
     process.kill(this.lab.pid, "SIGKILL");
   }

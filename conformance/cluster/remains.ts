@@ -1,6 +1,7 @@
 /** What of pods is to be seen in the datastore and in the nodes' kernels: the same before and after pods have come and gone. */
+import { addressAt, formatAddress, parseCidr } from "../../lib/ip/index.ts";
 import type { Cluster } from "./cluster.ts";
-import { POOL } from "./manifest.ts";
+import { POOL, POOL6 } from "./manifest.ts";
 import type { ClusterNode } from "./node.ts";
 
 interface Block {
@@ -53,14 +54,13 @@ export async function ipamOf(cluster: Cluster): Promise<Ipam> {
 export const heldIn = ({ blocks }: Ipam): string[] =>
   blocks.flatMap(({ cidr, allocations, attributes }) =>
     allocations.flatMap((index, ordinal) =>
-      index === null ? [] : [`${addressAt(cidr, ordinal)} ${attributes[index]?.handle_id ?? "without a handle"}`],
+      index === null ? [] : [`${nthOf(cidr, ordinal)} ${attributes[index]?.handle_id ?? "without a handle"}`],
     ),
   );
 
-/** Of IPv4, and within a block's last octet: blocks of 64. */
-function addressAt(cidr: string, ordinal: number): string {
-  const octets = cidr.split("/")[0]!.split(".");
-  return [...octets.slice(0, 3), Number(octets[3]) + ordinal].join(".");
+function nthOf(cidr: string, ordinal: number): string {
+  const { version, base } = parseCidr(cidr);
+  return formatAddress(addressAt({ version, value: base }, ordinal));
 }
 
 /** A line for each thing, sorted. Blocks stay with their nodes and are not among them, but for those whose affinity is not as it should be. */
@@ -87,12 +87,16 @@ export async function remains(cluster: Cluster): Promise<string[]> {
   ].sort();
 }
 
+/** Of either family, alone or as a network of one. */
+const ADDRESS =
+  /(?<![\d.])\d+\.\d+\.\d+\.\d+(?![\d.]|\/(?!32))|(?<![\da-f:])[\da-f]{1,4}:[\da-f:]+(?![\da-f:]|\/(?!128))/g;
+
 /** Its interfaces, routes, namespaces, and addresses of pods that firewall, sets and proxies know. */
 async function onNode(node: ClusterNode): Promise<string[]> {
   const script = `ip -o link show type veth
-    ip -4 -o route show table all
+    ip -4 -o route show table all; ip -6 -o route show table all
     ls /run/netns | sed 's/^/netns /'
-    nft list ruleset; ipset save; iptables-nft-save; iptables-legacy-save; true`;
+    nft list ruleset; ipset save; iptables-nft-save; iptables-legacy-save; ip6tables-nft-save; ip6tables-legacy-save; true`;
   const text = await node.lab.run(["sh", "-c", script]);
   const lines = new Set<string>();
   for (const line of text.split("\n")) {
@@ -101,8 +105,8 @@ async function onNode(node: ClusterNode): Promise<string[]> {
     else if (line.startsWith("netns ")) lines.add(line);
     else if (/^\S+ dev cali/.test(line)) lines.add(`route ${line.trim()}`);
     else
-      for (const [address] of line.matchAll(/(?<![\d.])\d+\.\d+\.\d+\.\d+(?![\d.]|\/(?!32))/g))
-        if (POOL.test(address)) lines.add(`address in the firewall ${address}`);
+      for (const [address] of line.matchAll(ADDRESS))
+        if (POOL.test(address) || POOL6.test(address)) lines.add(`address in the firewall ${address}`);
   }
   return [...lines].map((line) => `${node.name}: ${line}`);
 }

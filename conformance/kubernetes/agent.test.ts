@@ -423,16 +423,14 @@ describeLabModes("the agent", (mode) => {
     );
     const before = await mine();
     const watches = before.slice(earlier).filter(({ verb }) => verb === "watch");
-    // Its own Node is configuration too, and watched alone for that, and for the allocator; the pods of its node are for the plugin.
+    // One for all in the process who follow the same: policy, its configuration, what serves the plugin, and its allocator. Beside them all,
+    // its own Node and pods: of these the server tells it alone, and of its pods the plugin needs more than policy keeps of all.
     const own = watches.filter(({ uri }) => uri.includes("fieldSelector"));
-    expect(own.map(({ resource }) => resource).toSorted()).toEqual(["nodes", "nodes", "pods"]);
+    expect(own.map(({ resource }) => resource).toSorted()).toEqual(["nodes", "pods"]);
     const { byVerb } = summarise(watches.filter((watch) => !own.includes(watch)));
-    expect(byVerb.get("watch nodes")).toBe(1);
-    // What serves the plugin watches what policy does not, and these kinds once more.
-    const twice = [...byVerb]
-      .filter(([, count]) => count !== 1)
-      .map(([verb, count]) => `${verb.split(".")[0]} ${count}`);
-    expect(twice.filter((one) => !/^watch (namespaces|ippools|clusterinformations) 2$/.test(one))).toEqual([]);
+    for (const plural of ["nodes", "pods", "namespaces", "serviceaccounts"])
+      expect(byVerb.get(`watch ${plural}`), plural).toBe(1);
+    expect([...byVerb].filter(([, count]) => count !== 1)).toEqual([]);
     await Bun.sleep(5_000);
     // Upstream's role may not watch IPAM's configuration, which is read instead, twice a minute.
     const later = (await mine()).slice(before.length).filter(({ uri }) => !/\/ipamconfig(s|urations)\b/.test(uri));

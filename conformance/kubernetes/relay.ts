@@ -19,15 +19,16 @@ interface Pair {
   readonly server: Socket;
 }
 
-/** `host`: where the server is, if not on the loopback here. */
-export function startRelay(lab: Lab, port: number, host = "127.0.0.1"): Relay {
+/** `host`: where the server is, if not on the loopback here. `family`: of the underlay's address. */
+export function startRelay(lab: Lab, port: number, host = "127.0.0.1", family: 4 | 6 = 4): Relay {
+  const hostname = family === 4 ? lab.underlay4 : lab.underlay6;
   const open = new Set<{ end(): void }>();
   const relay: { target: number | undefined } = { target: port };
   using underlay = openNamespace(lab.underlayNamespace);
   // A socket stays in the namespace that it was made in; what happens to it later happens here.
   const listener = inNamespace(underlay, () =>
     Bun.listen<Pair | undefined>({
-      hostname: lab.underlay4,
+      hostname,
       port: 6443,
       socket: {
         open(client) {
@@ -79,7 +80,7 @@ export function startRelay(lab: Lab, port: number, host = "127.0.0.1"): Relay {
     }),
   );
   return Object.assign(relay, {
-    url: `https://${lab.underlay4}:6443`,
+    url: `https://${family === 4 ? hostname : `[${hostname}]`}:6443`,
     cut: () => {
       for (const both of [...open]) both.end();
     },

@@ -92,6 +92,13 @@ export interface WatchOptions {
    * kept objects from before drops those that the store no longer has.
    */
   readonly from?: string;
+  /**
+   * Others in this process follow the same kind and index: without `from`, one watch may serve all who say so, each at its own pace
+   * and with objects of its own. Who comes later is told what that watch knows, which is as old as the watch is late (of a server
+   * that went silent, three minutes): not for who has to see what was written a moment ago. Backends whose watches cost
+   * their server nothing take no notice.
+   */
+  readonly shared?: boolean;
   readonly signal?: AbortSignal;
 }
 

@@ -7,7 +7,7 @@
  * Data flow: Client (client.ts) -> KeyValueClient, which makes keys (keys.ts) and JSON (codec.ts) of resources, joins
  * reads of one moment into one round trip (batcher.ts) and turns changes into events (watch.ts) -> a KeyValueStore
  * (store.ts): sqlite/, etcd/ or, for tests, memory/. On Kubernetes the Client is another one, kubernetes/, as objects there have no
- * keys of ours, and some are views of Kubernetes' own.
+ * keys of ours, and some are views of Kubernetes' own. There one watch serves all followers in a process that say that they share it.
  */
 export type {
   Capabilities,

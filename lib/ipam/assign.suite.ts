@@ -147,6 +147,9 @@ export function describeAssigning(f: Fixture): void {
 
     test("none at all is said so", async () => {
       await f.refused(f.assign("n1", "h"), "IPAM_NO_POOLS", /there is no IPv4 pool; make one/);
+      // A pool that somebody makes by hand gives addresses of which no policy holds, where the agent leaves IPv6 alone.
+      const six = f.assign("n1", "h", { num4: 0, num6: 1 });
+      await f.refused(six, "IPAM_NO_POOLS", /there is no IPv6 pool; .*FELIX_IPV6SUPPORT=true/);
     });
 
     test("are chosen by the node's labels; a Node that does not exist has none", async () => {

@@ -110,7 +110,7 @@ export function chooseFamily(
     throw new IpamError(
       "IPAM_NO_POOLS",
       rejected.length === 0
-        ? `there is no IPv${version} pool; make one with 'calicoctl create -f', or ask for no IPv${version} address`
+        ? `there is no IPv${version} pool; ${version === 6 ? "let calico-node make one (FELIX_IPV6SUPPORT=true), " : ""}make one with 'calicoctl create -f', or ask for no IPv${version} address`
         : `no IPv${version} pool may be used by node ${request.host}: ${why}`,
       { pools: rejected, family: version },
     );

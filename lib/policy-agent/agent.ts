@@ -29,7 +29,7 @@ import { followMode } from "./mode.ts";
 import { keepMtuFile } from "./mtu.ts";
 import { openReport, type Report } from "./report.ts";
 import { createProgrammer, type InterfaceState, Program, type Programs } from "./rules/index.ts";
-import { routeSettings, rulesConfig } from "./settings.ts";
+import { routeSettings, rulesConfig, unenforced } from "./settings.ts";
 import { openStatusFiles } from "./status-files.ts";
 
 const EXIT_FATAL = 1;
@@ -214,9 +214,15 @@ async function startAgent(
       else log.error("routes", { error: error.message });
     },
   });
+  const told = new Set<string>();
   const endpointRoutes: EndpointRoutes = {
     set: (workload) => {
       const { interfaceName, allowSpoofedSourcePrefixes } = workload;
+      const open = unenforced(workload, config);
+      if (open !== undefined && !told.has(interfaceName))
+        log.warning(open, { workload: workload.id.workload, interface: interfaceName });
+      if (open === undefined) told.delete(interfaceName);
+      else told.add(interfaceName);
       sysctls.set(interfaceName, {
         spoofing: config.WorkloadSourceSpoofing === "Any" && allowSpoofedSourcePrefixes.length > 0,
       });
@@ -226,6 +232,7 @@ async function startAgent(
         log.error("no addresses, and so no routes", { interface: interfaceName, texts: bad.join(", ") });
     },
     remove: (interfaceName) => {
+      told.delete(interfaceName);
       sysctls.remove(interfaceName);
       routes.remove(interfaceName);
     },

@@ -105,7 +105,7 @@ function follow<R extends Resource>(
       try {
         // After a break everything is told again; what is not, is gone.
         const missing = new Set(known);
-        for await (const event of client.watch(kind, { signal, ...(index ? { index } : {}) })) {
+        for await (const event of client.watch(kind, { signal, shared: true, ...(index ? { index } : {}) })) {
           if (event.type === "synced") {
             for (const name of missing) {
               known.delete(name);

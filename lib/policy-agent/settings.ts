@@ -1,5 +1,6 @@
 import { tryParseAddress } from "../ip/index.ts";
 import type { WorkloadRoutesOptions } from "../routes/index.ts";
+import type { LocalWorkload } from "./calc/index.ts";
 import { type AgentConfig, tableSettings } from "./config/index.ts";
 import type { Mode } from "./mode.ts";
 import { MAX_CHAIN_NAME, type RulesConfig } from "./rules/index.ts";
@@ -44,6 +45,13 @@ export function rulesConfig(config: AgentConfig, mode: Mode, ipvs: boolean): Rul
     serviceLoopPrevention: config.ServiceLoopPrevention || "Disabled",
     workloadSourceSpoofing: config.WorkloadSourceSpoofing || "Disabled",
   };
+}
+
+/** What there is to say of a workload with addresses of a family that the agent leaves alone; undefined: nothing. */
+export function unenforced({ ipv6Nets }: Pick<LocalWorkload, "ipv6Nets">, config: AgentConfig): string | undefined {
+  return config.Ipv6Support || ipv6Nets.length === 0
+    ? undefined
+    : `no policy holds for ${ipv6Nets.join(", ")}, because Ipv6Support (FELIX_IPV6SUPPORT) is false: set it to true, or give out no IPv6 addresses`;
 }
 
 /** What of it shapes routes. */

@@ -12,17 +12,21 @@ export class Connection {
   #listener: { stop(force: boolean): void } | undefined;
 
   /** Opens it; the place it leads to sends back whatever it gets. */
-  static async open(from: ProbePlace, to: ProbePlace, port: number): Promise<Connection> {
+  static async open(from: ProbePlace, to: ProbePlace, port: number, version: 4 | 6 = 4): Promise<Connection> {
     const connection = new Connection();
     using here = openNamespace(from.netns);
     using there = openNamespace(to.netns);
     connection.#listener = inNamespace(there, () =>
-      Bun.listen({ hostname: to.addresses[4], port, socket: { data: (socket, bytes) => void socket.write(bytes) } }),
+      Bun.listen({
+        hostname: to.addresses[version],
+        port,
+        socket: { data: (socket, bytes) => void socket.write(bytes) },
+      }),
     );
     // A socket belongs to the namespace that it was made in; the promise is only wrapped because one must not be awaited there.
     const { connecting } = inNamespace(here, () => ({
       connecting: Bun.connect({
-        hostname: to.addresses[4],
+        hostname: to.addresses[version],
         port,
         socket: {
           data: (_, bytes) => {

@@ -55,6 +55,11 @@ export async function attachByAgent(
   }
 }
 
+/** An ADD that was not served, and whose pod waits for policy where there is none yet: see boot.ts. */
+export async function attachAfterBoot(call: Invocation): Promise<Served> {
+  return (await import("./boot.ts")).attachAfterBoot(call, () => attachByAgent(call));
+}
+
 const notServed = (why: string): Served => ({ served: false, why });
 
 /** Says what is to be done; answers why it could not. */

@@ -151,6 +151,10 @@ test("namespaces and the gate are known by name, as often as they are asked for"
   expect(warm.information()).toBeUndefined();
 });
 
+test("each watch is shared with whoever else in the process follows the same", () => {
+  for (const [kind, { options }] of feeds) expect(options?.shared, kind).toBe(true);
+});
+
 test("a watch that has ended is begun anew", async () => {
   const feed = feeds.get("Namespace")!;
   feed.fail(new DatastoreError("UNAVAILABLE", "gone"));

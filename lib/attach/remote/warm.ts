@@ -90,7 +90,7 @@ export class WarmCluster implements WarmObjects {
       const run = async (): Promise<void> => {
         for (let wait = RETRY.first; !signal.aborted; wait = Math.min(wait * 2, RETRY.most)) {
           try {
-            for await (const event of this.#client.watch(kind, { signal, ...(index ? { index } : {}) })) {
+            for await (const event of this.#client.watch(kind, { signal, shared: true, ...(index ? { index } : {}) })) {
               if (signal.aborted) return;
               wait = RETRY.first;
               if (event.type === "synced") synced();

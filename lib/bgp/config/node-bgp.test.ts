@@ -57,6 +57,23 @@ describe("the node", () => {
     }
   });
 
+  test("pods of a family that it has no address of are unreachable, and that is said", () => {
+    const cidr = "fd00:10:244::40/122";
+    const affinities = [newBlockAffinity({ node: "n1", type: "host", cidr, state: "confirmed" })];
+    const when = (ipv6Address: string | undefined, options: Partial<NodeBgpOptions> = {}): readonly string[] =>
+      nodeBgp(
+        { nodes: [node("n1", { ipv4Address: "10.0.0.1/24", ...(ipv6Address && { ipv6Address }) })], affinities },
+        { node: "n1", ...options },
+      ).problems;
+    expect(when(undefined)).toEqual([
+      expect.stringMatching(
+        /^Node n1: has blocks of IPv6 addresses \(fd00:10:244::40\/122\) and no .*Set IP6 to autodetect/,
+      ),
+    ]);
+    expect(when("fd31::1/64")).toEqual([]);
+    expect(when(undefined, { isPrepared: () => false })).toEqual([]);
+  });
+
   test("without a resource it has no sessions, and that is said", () => {
     const bgp = on(
       {

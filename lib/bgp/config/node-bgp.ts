@@ -94,6 +94,9 @@ export function nodeBgp(inputs: BgpInputs, options: NodeBgpOptions): NodeBgp {
         of,
         problems,
       );
+    // Kubernetes may have cut podCIDRs of a family that no pod has.
+    if (self && !found && blocks[of].length > 0 && !options.usePodCidr && (options.isPrepared?.() ?? true))
+      problems.add(`Node ${options.node}`, unreachableBlocks(of, blocks[of]));
     return {
       family: of,
       ...(found ?? {}),
@@ -139,6 +142,13 @@ function tellUnreachable(
   for (const { reason, address } of peerings) {
     problems.add(reason, `spec.peerIP ${quoted(address)}: this node has no IPv${family} address; there is no session`);
   }
+}
+
+/** No session of the family, and nobody who learns the way to pods of this node. */
+function unreachableBlocks(family: Family, blocks: readonly Block[]): string {
+  const cidrs = blocks.map(({ cidr }) => cidr).join(", ");
+  const variable = family === 4 ? "IP" : "IP6";
+  return `has blocks of IPv${family} addresses (${cidrs}) and no IPv${family} address of its own: no other node learns the way to their pods. Set ${variable} to autodetect, or to the address`;
 }
 
 /** What endpoints call a node, as the start of the node agent wrote it down. */

@@ -23,6 +23,7 @@ import type { ApiGroup } from "./group.ts";
 import { isIpamKind, keyOf, UNLABELLED_AFFINITIES } from "./mapping.ts";
 import { NodeStore } from "./nodes.ts";
 import { ObjectStore } from "./objects.ts";
+import type { KindWatch } from "./watch.ts";
 
 const CAPABILITIES: Capabilities = { atomicBatch: false, softDelete: true, resumableWatch: true, views: true };
 
@@ -48,6 +49,8 @@ export class KubernetesClient implements Client {
   readonly #on: Connection;
   readonly #options: KubernetesClientOptions;
   readonly #stores = new Map<string, Promise<KindStore>>();
+  /** Those that more may follow, by kind and index. */
+  readonly #watches = new Map<string, KindWatch>();
   #closed = false;
 
   constructor(kubernetes: Kubernetes, options: KubernetesClientOptions = {}) {
@@ -103,9 +106,19 @@ export class KubernetesClient implements Client {
     kind: Kind<R>,
     options: WatchOptions = {},
   ): AsyncGenerator<WatchEvent<R>, void, undefined> {
+    const { index, from, signal, shared } = options;
     const store = await this.#with(kind, async (found) => found);
-    const { watchSources } = await import("./watch.ts");
-    yield* watchSources(this.#on.kubernetes, kind, store.sources(options.index), options);
+    const { KindWatch } = await import("./watch.ts");
+    const name = shared && from === undefined ? `${keyOfKind(kind)} ${JSON.stringify(index)}` : undefined;
+    let watch = name === undefined ? undefined : this.#watches.get(name);
+    if (!watch) {
+      const onEnd = (): void => {
+        if (name !== undefined && this.#watches.get(name) === watch) this.#watches.delete(name);
+      };
+      watch = new KindWatch(this.#on.kubernetes, plain(kind), store.sources(index), { index, from, onEnd });
+      if (name !== undefined) this.#watches.set(name, watch);
+    }
+    yield* watch.follow<R>(signal);
   }
 
   async close(): Promise<void> {
@@ -152,7 +165,7 @@ export class KubernetesClient implements Client {
   }
 
   #store(kind: Kind): Promise<KindStore> {
-    const key = `${kind.apiVersion} ${kind.kind}`;
+    const key = keyOfKind(kind);
     let store = this.#stores.get(key);
     if (!store) {
       store = this.#make(kind).catch((error: unknown) => {
@@ -279,6 +292,8 @@ function refOfObject({ metadata = {} }: KubernetesObject): Ref {
   const { name = "", namespace } = metadata;
   return { name, ...(namespace === undefined ? {} : { namespace }) };
 }
+
+const keyOfKind = ({ apiVersion, kind }: Pick<Kind, "apiVersion" | "kind">): string => `${apiVersion} ${kind}`;
 
 /** A Kind<R> takes an R where a Kind takes any resource; a store only ever gives it its own. */
 const plain = <R extends Resource>(kind: Kind<R>): Kind => kind as unknown as Kind;

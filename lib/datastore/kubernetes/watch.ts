@@ -7,19 +7,23 @@ import {
   type ReflectorEvent,
   reflect,
 } from "../../kubernetes/index.ts";
-import type { WatchEvent, WatchOptions } from "../client.ts";
+import type { Index, WatchEvent } from "../client.ts";
 import { isMarkedDeleted } from "../codec.ts";
 import { DatastoreError } from "../errors.ts";
 import { parseJson, stringifyJson } from "../json.ts";
 import { selects } from "../select.ts";
 import type { Source } from "./connection.ts";
 import { asDatastoreError, asUnreadable } from "./errors.ts";
+import { type Change, Follower } from "./follower.ts";
 import { keyOf } from "./mapping.ts";
 
 /**
- * A kind's events, from one reflector a source. The reflector keeps what it was told, to report deletions after a gap; here
- * that is a resource's text, which is small, and from which each event gets an object of its own. A kind with several sources
- * has a revision of several, joined by slashes, and is synced when all of them are.
+ * A kind's events, from one reflector a source, for all who follow them. The reflector keeps what it was told, to report deletions after
+ * a gap; here that is a resource's text, which is small, and there once however many follow: each event gets an object of its own from
+ * it. A kind with several sources has a revision of several, joined by slashes, and is synced when all of them are.
+ *
+ * It reads at the pace of the fastest follower, and not at all while nobody wants more. What a slower one has not taken waits
+ * for it (follower.ts). With the last follower it ends.
  */
 
 /** What is kept of an object. */
@@ -35,102 +39,208 @@ interface Kept {
 /** Errors that will not go away by trying: they end a watch that has not told anything yet. */
 const FINAL: readonly KubernetesError["code"][] = ["CONFIG", "UNAUTHORIZED", "FORBIDDEN", "INVALID", "NOT_FOUND"];
 
-export async function* watchSources<R extends Resource>(
-  kubernetes: Kubernetes,
-  kind: Kind<R>,
-  sources: readonly Source[],
-  options: WatchOptions,
-): AsyncGenerator<WatchEvent<R>, void, undefined> {
-  const { from, index } = options;
-  const revisions = from === undefined ? sources.map(() => "") : from.split("/");
-  if (revisions.length !== sources.length || (from !== undefined && revisions.some((one) => !/^\d+$/.test(one))))
-    throw new DatastoreError(
-      "INVALID",
-      `watch of ${kind.kind}: "${from}" is not a revision of ${kubernetes.name}: begin with a list`,
-    );
-  const stop = new AbortController();
-  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
-  if (signal.aborted) return;
+export interface KindWatchOptions {
+  readonly index: Index | undefined;
+  readonly from: string | undefined;
+  /** It cannot be followed any more. */
+  readonly onEnd: () => void;
+}
 
-  /** The last text told of each object, by source and key. */
-  const told = sources.map(() => new Map<string, string>());
-  const synced = sources.map(() => from !== undefined);
-  const begun = sources.map(() => from !== undefined);
-  const revision = (): string => revisions.join("/");
-  const resource = (text: string): R => parseJson(text) as R;
-
-  function* there(at: number, kept: Kept): Generator<WatchEvent<R>> {
-    const before = told[at]!.get(kept.key);
-    if (kept.error) {
-      yield { type: "invalid", key: kept.key, error: kept.error, revision: revision() };
-    } else if (!kept.hidden) {
-      told[at]!.set(kept.key, kept.text!);
-      yield {
-        type: before === undefined && !isChange ? "added" : "modified",
-        resource: resource(kept.text!),
-        revision: revision(),
-      };
-    } else yield* gone(at, kept, before);
-  }
-
-  function* gone(at: number, kept: Kept, before = told[at]!.get(kept.key)): Generator<WatchEvent<R>> {
-    told[at]!.delete(kept.key);
-    // A watch from a revision has not seen everything that its caller knows.
-    const text = before ?? (from !== undefined && !ended[at]!.has(kept.key) ? kept.text : undefined);
-    if (kept.hidden) ended[at]!.add(kept.key);
-    else ended[at]!.delete(kept.key);
-    if (text !== undefined) yield { type: "deleted", resource: resource(text), revision: revision() };
-  }
-
+export class KindWatch {
+  readonly #kubernetes: Kubernetes;
+  readonly #kind: Kind;
+  readonly #sources: readonly Source[];
+  readonly #options: KindWatchOptions;
+  readonly #stop = new AbortController();
+  readonly #followers = new Set<Follower>();
+  #taken = Promise.withResolvers<void>();
+  /** The last text told of each object. */
+  readonly #told = new Map<string, string>();
+  /** Objects that cannot be read now. */
+  readonly #invalid = new Map<string, DatastoreError>();
   /** Objects of which it was told that they are gone for this watcher, though they are still there. */
-  const ended = sources.map(() => new Set<string>());
-  /** The event at hand is a change of an object that a watch from a revision has not seen before. */
-  let isChange = false;
+  readonly #ended = new Set<string>();
+  readonly #revisions: string[];
+  /** By source: something, and everything that was there, has come. */
+  readonly #begun: boolean[];
+  readonly #synced: boolean[];
+  /** Sources that have failed, and from which nothing has come since. */
+  readonly #lost = new Set<number>();
 
-  if (kind.builtIn && from === undefined) yield { type: "added", resource: kind.builtIn.make(), revision: revision() };
-  const streams = sources.map((source, at) =>
-    reflect<KubernetesObject, Kept>({
-      kubernetes,
-      path: source.path,
-      query: source.query,
-      parse: source.parse ?? JSON.parse,
-      signal,
-      ...(from === undefined ? {} : { resourceVersion: revisions[at]! }),
-      transform: (object) => keep(source, index, object),
-    }),
-  );
-  try {
-    for await (const { at, event } of merged(streams)) {
-      if (signal.aborted) return;
-      if (event.type === "failed") {
-        if (begun[at] && synced[at] && event.error.code !== "INVALID") continue;
-        if (FINAL.includes(event.error.code)) throw asDatastoreError(event.error);
-        continue;
+  /** Throws INVALID when it cannot begin at `from`. Begins with the first follower. */
+  constructor(kubernetes: Kubernetes, kind: Kind, sources: readonly Source[], options: KindWatchOptions) {
+    const { from } = options;
+    this.#kubernetes = kubernetes;
+    this.#kind = kind;
+    this.#sources = sources;
+    this.#options = options;
+    this.#revisions = from === undefined ? sources.map(() => "") : from.split("/");
+    if (
+      this.#revisions.length !== sources.length ||
+      (from !== undefined && this.#revisions.some((one) => !/^\d+$/.test(one)))
+    )
+      throw new DatastoreError(
+        "INVALID",
+        `watch of ${kind.kind}: "${from}" is not a revision of ${kubernetes.name}: begin with a list`,
+      );
+    this.#synced = sources.map(() => from !== undefined);
+    this.#begun = sources.map(() => from !== undefined);
+  }
+
+  /**
+   * Tells what is known so far, `synced` once that is everything and the API server still answers, and what changes from then on. To be
+   * iterated at once.
+   */
+  async *follow<R extends Resource>(signal?: AbortSignal): AsyncGenerator<WatchEvent<R>, void, undefined> {
+    if (signal?.aborted) return;
+    const follower = this.#join();
+    const end = (): void => follower.end();
+    signal?.addEventListener("abort", end);
+    try {
+      const { builtIn } = this.#kind;
+      if (builtIn && this.#options.from === undefined)
+        yield { type: "added", resource: builtIn.make() as R, revision: this.#revision };
+      for (let changes = await follower.take(); changes; changes = await follower.take()) {
+        for (const change of changes) {
+          if (signal?.aborted) return;
+          yield "text" in change
+            ? { type: change.type, resource: parseJson(change.text) as R, revision: change.revision }
+            : change;
+        }
       }
-      begun[at] = true;
-      revisions[at] = event.resourceVersion;
-      switch (event.type) {
-        case "added":
-        case "modified":
-          isChange = event.type === "modified" && from !== undefined && !ended[at]!.has(event.object.key);
-          ended[at]!.delete(event.object.key);
-          yield* there(at, event.object);
-          break;
-        case "deleted":
-          yield* gone(at, { ...event.object, hidden: false });
-          break;
-        case "synced":
-          synced[at] = true;
-          if (synced.every(Boolean)) yield { type: "synced", revision: revision() };
-      }
+    } finally {
+      signal?.removeEventListener("abort", end);
+      this.#leave(follower);
     }
-  } finally {
-    stop.abort();
-    for (const stream of streams) void stream.return(undefined);
+  }
+
+  get #revision(): string {
+    return this.#revisions.join("/");
+  }
+
+  #join(): Follower {
+    const revision = this.#revision;
+    const known: Change[] = [];
+    const isFirst = this.#followers.size === 0;
+    for (const [key, text] of this.#told) known.push({ type: "added", key, text, revision });
+    for (const [key, error] of this.#invalid) known.push({ type: "invalid", key, error, revision });
+    const isSynced = this.#synced.every(Boolean) && this.#lost.size === 0;
+    if (isSynced && this.#options.from === undefined) known.push({ type: "synced", revision });
+    const follower = new Follower(known, () => this.#taken.resolve());
+    follower.isSynced = isSynced;
+    this.#followers.add(follower);
+    if (isFirst) void this.#run();
+    return follower;
+  }
+
+  #leave(follower: Follower): void {
+    this.#followers.delete(follower);
+    this.#taken.resolve();
+    if (this.#followers.size > 0) return;
+    this.#options.onEnd();
+    this.#stop.abort();
+  }
+
+  async #run(): Promise<void> {
+    const { index, from } = this.#options;
+    const { signal } = this.#stop;
+    const streams = this.#sources.map((source, at) =>
+      reflect<KubernetesObject, Kept>({
+        kubernetes: this.#kubernetes,
+        path: source.path,
+        query: source.query,
+        parse: source.parse ?? JSON.parse,
+        signal,
+        ...(from === undefined ? {} : { resourceVersion: this.#revisions[at]! }),
+        transform: (object) => keep(source, index, object),
+      }),
+    );
+    try {
+      for await (const { at, event } of merged(streams)) {
+        if (signal.aborted) break;
+        this.#heard(at, event);
+        await this.#room();
+      }
+      for (const follower of this.#followers) follower.end();
+    } catch (error) {
+      this.#options.onEnd();
+      for (const follower of this.#followers) follower.fail(error);
+    } finally {
+      this.#stop.abort();
+      for (const stream of streams) void stream.return(undefined);
+    }
+  }
+
+  /** Resolves when a follower waits for more. */
+  async #room(): Promise<void> {
+    while (this.#followers.size > 0 && [...this.#followers].every(({ isBehind }) => isBehind)) {
+      this.#taken = Promise.withResolvers();
+      await this.#taken.promise;
+    }
+  }
+
+  #tell(change: Change): void {
+    for (const follower of this.#followers) follower.put(change);
+  }
+
+  #heard(at: number, event: ReflectorEvent<Kept>): void {
+    if (event.type === "failed") {
+      this.#lost.add(at);
+      if (this.#begun[at] && this.#synced[at] && event.error.code !== "INVALID") return;
+      if (FINAL.includes(event.error.code)) throw asDatastoreError(event.error);
+      return;
+    }
+    this.#lost.delete(at);
+    this.#begun[at] = true;
+    this.#revisions[at] = event.resourceVersion;
+    switch (event.type) {
+      case "added":
+      case "modified":
+        this.#there(event.object, event.type === "modified");
+        break;
+      case "deleted":
+        this.#gone({ ...event.object, hidden: false });
+        break;
+      case "synced":
+        this.#synced[at] = true;
+    }
+    if (!this.#synced.every(Boolean)) return;
+    for (const follower of this.#followers) {
+      if (event.type !== "synced" && (follower.isSynced || this.#lost.size > 0)) continue;
+      follower.isSynced = true;
+      follower.put({ type: "synced", revision: this.#revision });
+    }
+  }
+
+  #there(kept: Kept, isModified: boolean): void {
+    const { key, text, error, hidden } = kept;
+    // A watch from a revision has not seen everything that its caller knows.
+    const isChange = isModified && this.#options.from !== undefined && !this.#ended.has(key);
+    const before = this.#told.get(key);
+    this.#ended.delete(key);
+    this.#invalid.delete(key);
+    if (error) {
+      this.#invalid.set(key, error);
+      this.#tell({ type: "invalid", key, error, revision: this.#revision });
+    } else if (!hidden) {
+      this.#told.set(key, text!);
+      const type = before === undefined && !isChange ? "added" : "modified";
+      this.#tell({ type, key, text: text!, revision: this.#revision });
+    } else this.#gone(kept);
+  }
+
+  #gone({ key, text, hidden }: Kept): void {
+    const before = this.#told.get(key);
+    this.#told.delete(key);
+    this.#invalid.delete(key);
+    const last = before ?? (this.#options.from !== undefined && !this.#ended.has(key) ? text : undefined);
+    if (hidden) this.#ended.add(key);
+    else this.#ended.delete(key);
+    if (last !== undefined) this.#tell({ type: "deleted", key, text: last, revision: this.#revision });
   }
 }
 
-function keep(source: Source, index: WatchOptions["index"], object: KubernetesObject): Kept | undefined {
+function keep(source: Source, index: Index | undefined, object: KubernetesObject): Kept | undefined {
   const key = keyOf(source.path, object);
   try {
     const resource = source.read(object);

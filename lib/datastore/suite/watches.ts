@@ -124,6 +124,26 @@ export function watchTests(on: Context): void {
       await Promise.all([watcher.stop(), hosts.stop()]);
     });
 
+    test("that are shared tell each follower everything, in order, and go on when one leaves", async () => {
+      await on.clear();
+      await on.client.create(IPPool, pool("a", "10.0.0.0/16"));
+      const first = new Watcher(on.client, IPPool, { shared: true });
+      await first.count(2);
+      const b = await on.client.create(IPPool, pool("b", "10.1.0.0/16"));
+      await first.count(3);
+      const second = new Watcher(on.client, IPPool, { shared: true });
+      const [, , synced] = await second.count(3);
+      expect([...second.told().slice(0, 2).sort(), synced]).toEqual(["added a", "added b", "synced"]);
+      await on.client.update(IPPool, touched(b));
+      await on.client.delete(IPPool, { name: "a" });
+      await first.count(5);
+      await first.stop();
+      await on.client.create(IPPool, pool("c", "10.2.0.0/16"));
+      expect((await second.count(6)).slice(3)).toEqual(["modified b", "deleted a", "added c"]);
+      expect(first.told().slice(3)).toEqual(["modified b", "deleted a"]);
+      await second.stop();
+    });
+
     test("end when they are told to, also when nobody reads them", async () => {
       const abort = new AbortController();
       const events = on.client.watch(IPPool, { signal: abort.signal })[Symbol.asyncIterator]();

@@ -25,7 +25,8 @@ export interface Facts {
 
 /**
  * A watch does not tell that it has lost its server. So everything is listed again, on the side, when a request comes and the last
- * list is older than `again`; what was not listed for longer than `most` is not used.
+ * list is older than `again`; what was not listed for longer than `most` is not used. A watch that is shared may have listed before this
+ * one began: what it tells first may be older by the three minutes after which a silent server is noticed.
  */
 const AGE = { again: 5 * 60_000, most: 10 * 60_000 };
 
@@ -147,7 +148,7 @@ class Kept<R extends Resource> {
       try {
         // What existed is told before `synced`, and counts from then on.
         let items = new Map<string, R>();
-        for await (const event of client.watch(this.#kind, { signal, ...(index ? { index } : {}) })) {
+        for await (const event of client.watch(this.#kind, { signal, shared: true, ...(index ? { index } : {}) })) {
           if (signal.aborted) return;
           wait = RETRY.first;
           await this.#told(event, items);

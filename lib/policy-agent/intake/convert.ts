@@ -1,6 +1,7 @@
 import type { Resource } from "../../api/meta.ts";
 import type { NetworkPolicy } from "../../api/networkpolicy.ts";
 import { describeProblem } from "../../api/schema.ts";
+import { parseJson, stringifyJson } from "../../datastore/index.ts";
 import {
   clusterNetworkPolicyToPolicy,
   hasEndpoint,
@@ -106,5 +107,9 @@ function view(
   gone: boolean,
 ): Intake {
   const problems = conversion.problems.map(describeProblem);
-  return conversion.value === undefined ? { problems } : { input: plain(conversion.value, gone), problems };
+  const { value } = conversion;
+  return value === undefined ? { problems } : { input: plain(gone ? value : compact(value), gone), problems };
 }
+
+/** The same without what it was made of: a string that was put together holds on to its parts, which takes as much memory again. */
+const compact = (resource: PlainInput): PlainInput => parseJson(stringifyJson(resource)) as PlainInput;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { BGPConfiguration } from "../../api/bgpconfiguration.ts";
 import { GlobalNetworkPolicy } from "../../api/globalnetworkpolicy.ts";
-import { KubernetesNetworkPolicy, Namespace } from "../../api/kubernetes/index.ts";
+import { KubernetesNetworkPolicy, Namespace, ServiceAccount } from "../../api/kubernetes/index.ts";
 import type { Resource } from "../../api/meta.ts";
 import { Tier } from "../../api/tier.ts";
 import { type Client, DatastoreError } from "../../datastore/index.ts";
@@ -143,6 +143,72 @@ describe("watching", () => {
     await hears((input) => input.kind === "BGPConfiguration" && input.resource === undefined);
     stop.abort();
     await watch.done;
+    await client.close();
+  });
+
+  test("where profiles are views, what they are made of is watched, with others, and tells the same", async () => {
+    const client = memoryClient();
+    const account = (namespace: string, name: string) => ({
+      ...{ apiVersion: "v1", kind: "ServiceAccount" as const },
+      metadata: { namespace, name, labels: { role: "front" } },
+    });
+    await client.create(Namespace, {
+      ...{ apiVersion: "v1", kind: "Namespace" },
+      metadata: { name: "shop", labels: { team: "blue" }, annotations: { note: "no label" } },
+    });
+    await client.create(ServiceAccount, account("shop", "front"));
+    await client.create(ServiceAccount, account("shop", "gone"));
+    const follow = (views: boolean) => {
+      const stop = new AbortController();
+      const watched: string[] = [];
+      const profiles = new Map<string, unknown>();
+      const inSync = Promise.withResolvers<void>();
+      const watch = watchInputs({
+        client: new Proxy(client, {
+          get: (target, name) => {
+            if (name === "capabilities") return { ...target.capabilities, views };
+            if (name !== "watch") return Reflect.get(target, name, target);
+            return (...[kind, options]: Parameters<Client["watch"]>) => {
+              watched.push(kind.kind);
+              expect(options?.shared, kind.kind).toBe(true);
+              return target.watch(kind, options);
+            };
+          },
+        }),
+        signal: stop.signal,
+        sink: (input) => {
+          if (input.kind !== "Profile") return;
+          const { metadata, spec } = input.resource ?? {};
+          if (input.resource) profiles.set(input.name, { labels: metadata?.labels, spec });
+          else profiles.delete(input.name);
+        },
+        onProblem: (what, problems) => expect(problems, what).toEqual([]),
+        onInSync: () => inSync.resolve(),
+        onTrouble: () => {},
+      });
+      const end = (): Promise<void> => {
+        stop.abort();
+        return watch.done;
+      };
+      return { watched, profiles, inSync: inSync.promise, end };
+    };
+    const [stored, viewed] = [follow(false), follow(true)];
+    await Promise.all([stored.inSync, viewed.inSync]);
+    expect(viewed.watched).toEqual(expect.arrayContaining(["Namespace", "ServiceAccount"]));
+    expect(viewed.watched).not.toContain("Profile");
+    const names = ["kns.shop", "ksa.shop.front", "ksa.shop.gone", "projectcalico-default-allow"];
+    expect([...viewed.profiles.keys()].sort()).toEqual(names);
+    expect(viewed.profiles).toEqual(stored.profiles);
+    await client.delete(ServiceAccount, { namespace: "shop", name: "gone" });
+    const shop = (await client.get(Namespace, { name: "shop" }))!;
+    await client.update(Namespace, { ...shop, metadata: { ...shop.metadata, labels: { team: "red" } } });
+    const isTold = ({ profiles }: typeof viewed) =>
+      !profiles.has("ksa.shop.gone") && JSON.stringify(profiles.get("kns.shop")).includes('"red"');
+    for (const deadline = Date.now() + 20_000; !(isTold(stored) && isTold(viewed)) && Date.now() < deadline; )
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(viewed.profiles).toEqual(stored.profiles);
+    expect(isTold(viewed)).toBe(true);
+    await Promise.all([stored.end(), viewed.end()]);
     await client.close();
   });
 

@@ -4,7 +4,13 @@ import { GlobalNetworkSet } from "../../api/globalnetworkset.ts";
 import { HostEndpoint } from "../../api/hostendpoint.ts";
 import { IPPool } from "../../api/ippool.ts";
 import type { Kind } from "../../api/kind.ts";
-import { ClusterNetworkPolicy, EndpointSlice, KubernetesNetworkPolicy } from "../../api/kubernetes/index.ts";
+import {
+  ClusterNetworkPolicy,
+  EndpointSlice,
+  KubernetesNetworkPolicy,
+  Namespace,
+  ServiceAccount,
+} from "../../api/kubernetes/index.ts";
 import type { Resource } from "../../api/meta.ts";
 import { NetworkPolicy } from "../../api/networkpolicy.ts";
 import { NetworkSet } from "../../api/networkset.ts";
@@ -24,6 +30,8 @@ interface Source {
   readonly kind: Kind;
   /** A cluster may not have the kind; that counts as having none of it, and is asked again now and then. */
   readonly optional?: true;
+  /** What the datastore would tell of beside the objects of this kind. */
+  readonly builtIn?: Resource;
 }
 
 const source = <R extends Resource>(kind: Kind<R>, optional?: true): Source => ({
@@ -52,6 +60,16 @@ const SOURCES: readonly Source[] = [
   source(WorkloadEndpoint),
 ];
 
+/**
+ * Where Profiles are views they are made here of what a datastore would make them of: others of this process follow Namespaces as well,
+ * and one watch serves both.
+ */
+const VIEWED: readonly Source[] = SOURCES.flatMap((one) =>
+  one.kind.kind === "Profile"
+    ? [{ ...source(Namespace), builtIn: Profile.builtIn!.make() }, source(ServiceAccount)]
+    : [one],
+);
+
 /** How long until a kind that could not be watched is tried again, in milliseconds. */
 const RETRY = { first: 500, most: 30_000 };
 
@@ -77,11 +95,12 @@ export interface InputWatch {
 
 /** Watches everything that policy depends on. */
 export function watchInputs(options: WatchInputsOptions): InputWatch {
-  const missing = new Set(SOURCES.map(({ kind }) => label(kind)));
+  const sources = options.client.capabilities.views ? VIEWED : SOURCES;
+  const missing = new Set(sources.map(({ kind }) => label(kind)));
   const synced = (kind: Kind): void => {
     if (missing.delete(label(kind)) && missing.size === 0) options.onInSync();
   };
-  const done = Promise.all(SOURCES.map((source) => watchSource(source, options, () => synced(source.kind))));
+  const done = Promise.all(sources.map((source) => watchSource(source, options, () => synced(source.kind))));
   return { missing, done: done.then(() => undefined) };
 }
 
@@ -89,12 +108,17 @@ export function watchInputs(options: WatchInputsOptions): InputWatch {
 const label = (kind: Kind): string =>
   kind.apiVersion.startsWith("projectcalico.org/") ? kind.kind : `${kind.kind}.${kind.apiVersion.split("/")[0]}`;
 
-async function watchSource({ kind, optional }: Source, options: WatchInputsOptions, synced: () => void): Promise<void> {
+async function watchSource(
+  { kind, optional, builtIn }: Source,
+  options: WatchInputsOptions,
+  synced: () => void,
+): Promise<void> {
   const { client, signal, onTrouble } = options;
+  if (builtIn) await tell(builtIn, false, options);
   for (let wait = RETRY.first; !signal.aborted; wait = Math.min(wait * 2, RETRY.most)) {
     let begun = false;
     try {
-      for await (const event of client.watch(kind, { signal })) {
+      for await (const event of client.watch(kind, { signal, shared: true })) {
         begun = true;
         if (event.type === "synced") {
           onTrouble(label(kind), undefined);
@@ -102,10 +126,7 @@ async function watchSource({ kind, optional }: Source, options: WatchInputsOptio
         } else if (event.type === "invalid") {
           options.onProblem(event.key, [event.error.message]);
         } else {
-          const { resource } = event;
-          const { input, problems } = toInput(resource, event.type === "deleted");
-          if (problems.length > 0 && event.type !== "deleted") options.onProblem(nameOf(resource), problems);
-          if (input) await options.sink(input);
+          await tell(event.resource, event.type === "deleted", options);
         }
       }
       return;
@@ -118,6 +139,12 @@ async function watchSource({ kind, optional }: Source, options: WatchInputsOptio
     }
     await pause(wait, signal);
   }
+}
+
+async function tell(resource: Resource, gone: boolean, { sink, onProblem }: WatchInputsOptions): Promise<void> {
+  const { input, problems } = toInput(resource, gone);
+  if (problems.length > 0 && !gone) onProblem(nameOf(resource), problems);
+  if (input) await sink(input);
 }
 
 const nameOf = ({ kind, metadata: { name, namespace } }: Resource): string =>
