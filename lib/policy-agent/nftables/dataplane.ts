@@ -20,13 +20,13 @@ import {
   type Programs,
   TABLES,
 } from "../rules/index.ts";
-import { difference, emptyHeld, type Held, settle, type Wants } from "./diff.ts";
+import { difference, emptyHeld, type Held, inTurns, settle, type Wants } from "./diff.ts";
 import { joinListed, type Shape } from "./elements.ts";
 import { watchTables } from "./events.ts";
 import { readGeneration, readSet, readTable, type Snapshot } from "./kernel.ts";
 import { nameIn, setName } from "./names.ts";
 import { type Operation, stepRequest } from "./operations.ts";
-import { piecemeal, Sender } from "./transaction.ts";
+import { type Outcome, piecemeal, Sender } from "./transaction.ts";
 import { changed, everything, PortSetUse, type Problem } from "./wants.ts";
 
 export interface NftablesOptions {
@@ -47,6 +47,15 @@ const READ_ATTEMPTS = 4;
 const MOST_WORDS = 20;
 /** From how many steps on a transaction's events are passed over. */
 const MANY_COMMANDS = 200;
+
+/** What is to be of one IP version. */
+interface Plan {
+  readonly family: Family;
+  /** What of it is not done yet. */
+  wants: Wants;
+  /** Steps beside those that the wants take. */
+  readonly more: readonly Operation[];
+}
 
 /** One IP version. */
 interface Family {
@@ -189,11 +198,10 @@ export class NftablesDataplane implements Dataplane {
 
   /** Only what the programs name. False when that is not enough: then everything has to be compared. */
   #applyChanges(): boolean {
-    const plans: { readonly family: Family; readonly wants: Wants }[] = [];
-    const operations: Operation[][] = [];
+    const plans: Plan[] = [];
     let enough = true;
     for (const family of this.#families) {
-      const { program, held, use, version } = family;
+      const { program, held, use } = family;
       const changes = program.takeChanges();
       if (changes.empty) continue;
       notePending(family, changes);
@@ -203,18 +211,31 @@ export class NftablesDataplane implements Dataplane {
         enough = false;
         continue;
       }
-      plans.push({ family, wants: planned.wants });
-      operations.push(difference(held, planned.wants, version));
+      plans.push({ family, wants: planned.wants, more: [] });
     }
-    if (!enough || this.#sender.send(operations.flat()).did !== "committed") {
+    if (!enough || this.#send(plans).did !== "committed") {
       this.#recheck = true;
       return false;
     }
-    for (const { family, wants } of plans) {
-      settle(family.held, wants);
-      family.pending.clear();
-    }
+    for (const { family } of plans) family.pending.clear();
     return true;
+  }
+
+  /** New sets first, then all the rest at once; notes what is done. `expected`: the generation that the plans were made for, when it matters. */
+  #send(plans: readonly Plan[], expected?: number): Outcome {
+    const turns = plans.map(({ family, wants }) => inTurns(family.held, wants));
+    const steps = ({ family }: Plan, wants: Wants): Operation[] => difference(family.held, wants, family.version);
+    const fresh = plans.flatMap((plan, i) => (turns[i]!.sets.sets.size > 0 ? steps(plan, turns[i]!.sets) : []));
+    const first = this.#sender.send(fresh, expected);
+    if (first.did !== "committed") return first;
+    for (const [i, plan] of plans.entries()) {
+      if (turns[i]!.sets.sets.size > 0) settle(plan.family.held, turns[i]!.sets);
+      plan.wants = turns[i]!.rest;
+    }
+    const rest = plans.flatMap((plan) => [...steps(plan, plan.wants), ...plan.more]);
+    const then = this.#sender.send(rest, expected === undefined ? undefined : this.#sender.generation);
+    if (then.did === "committed") for (const { family, wants } of plans) settle(family.held, wants);
+    return then;
   }
 
   #reading({ version }: Family) {
@@ -246,13 +267,11 @@ export class NftablesDataplane implements Dataplane {
       this.#recheck = false;
       this.#sender.begin(generation);
       const plans = this.#families.map((family, i) => this.#compare(family, snapshots[i]!));
-      const operations = plans.flatMap((plan) => plan.operations);
-      const outcome = this.#sender.send(operations, patient ? generation : undefined);
+      const outcome = this.#send(plans, patient ? generation : undefined);
       if (outcome.did === "overtaken") continue;
       const problems = plans.flatMap((plan) => plan.problems);
       for (const { family, wants } of plans) {
-        if (outcome.did === "committed") settle(family.held, wants);
-        else problems.push(...piecemeal(this.#sender, family.held, wants, family.version));
+        if (outcome.did !== "committed") problems.push(...piecemeal(this.#sender, family.held, wants, family.version));
         family.pending.clear();
       }
       this.#known = true;
@@ -280,13 +299,12 @@ export class NftablesDataplane implements Dataplane {
       maxSetSize: this.#maxSetSize,
       read: (name) => snapshot.elements.get(name) ?? new Set(),
     });
-    const operations = difference(snapshot, wants, version);
-    for (const flowtable of snapshot.flowtables) {
-      if (operations.some((operation) => operation.do === "delete-table")) break;
-      operations.push({ do: "delete-flowtable", flowtable, version, unit: `flowtable ${flowtable}` });
-    }
+    const withTable = difference(snapshot, wants, version).some((operation) => operation.do === "delete-table");
+    const more = (withTable ? [] : snapshot.flowtables).map(
+      (flowtable): Operation => ({ do: "delete-flowtable", flowtable, version, unit: `flowtable ${flowtable}` }),
+    );
     const repaired = this.#known ? repairs(before, snapshot, wants, family, this.#table) : [];
-    return { family, wants, problems: [...problems], operations, repaired };
+    return { family, wants, more, problems: [...problems], repaired };
   }
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Changes, Program, type Rule } from "../rules/index.ts";
-import { difference, emptyHeld, type Held, settle } from "./diff.ts";
+import { difference, emptyHeld, type Held, inTurns, settle } from "./diff.ts";
 import { keyText, partsOf } from "./elements.ts";
 import { stepText } from "./operations.ts";
 import { changed, everything, PortSetUse, type WantsOptions } from "./wants.ts";
@@ -169,5 +169,23 @@ describe("compared as a whole", () => {
     step();
     program.setSet("s:1", "port", []);
     expect(changed(program, program.takeChanges(), use, options)).toBeUndefined();
+  });
+
+  it("sets that nothing refers to yet go before; what is added to one that is there, or made anew, goes with the rules", () => {
+    const { program, held, use, options, step } = world();
+    program.setChain("filter", { name: "a", rules: [inSet("s:there")] });
+    program.setSet("s:there", "net", ["10.0.0.1/32"]);
+    step();
+    held.sets.set("cali40s-other", "port");
+    program.changeSet("s:there", ["10.0.0.2/32"], []);
+    program.setSet("s:new", "net", ["10.0.0.3/32"]);
+    program.setChain("filter", { name: "a", rules: [inSet("s:there"), inSet("s:new"), ports(1, 3)] });
+    const { wants } = changed(program, program.takeChanges(), use, options)!;
+    wants.sets.set("cali40s-other", { shape: "net", added: [], removed: [] });
+    const { sets, rest } = inTurns(held, wants);
+    expect([...sets.sets.keys()].map((name) => name.slice(0, 7))).toEqual(["cali40s", "cali4p-"]);
+    expect([sets.chains.size, sets.maps.size]).toEqual([0, 0]);
+    expect([...rest.sets.keys()]).toEqual(["cali40s-there", "cali40s-other"]);
+    expect([...rest.chains.keys()]).toEqual(["filter-a"]);
   });
 });

@@ -2,7 +2,9 @@
  * What the table holds and what it shall hold → the steps from one to the other. Pure.
  *
  * Steps are in an order in which nothing is referred to before it is there, nor taken away while it is referred to: the kernel checks that step by step, while
- * packets see all of a transaction at once.
+ * packets see all of a transaction at once. But for one thing: a set of intervals is searched in a table that is put in place some microseconds after the
+ * rules are (nft_set_commit_update after the generation's end in nf_tables_commit). A rule would find a set that is as new as itself empty, and let
+ * through what the set denies: {@link inTurns}.
  */
 import type { IpVersion } from "../rules/index.ts";
 import { type Element, mapParts, type Shape } from "./elements.ts";
@@ -194,6 +196,17 @@ function planMap(plan: Plan, held: Held, name: string, want: ReadonlyMap<string,
   if (fresh.length > 0) {
     plan.add(STAGE.map, unit, { do: "add-elements", set: name, map: true, elements: elements(fresh) });
   }
+}
+
+/**
+ * The wants in two transactions: sets that are not there yet, to which nothing refers, and then the rest. A set that is made anew in another
+ * shape goes with its rules, and what is added to one that is there with all that changes at the same time: old rules are not to meet it.
+ */
+export function inTurns(held: Held, wants: Wants): { readonly sets: Wants; readonly rest: Wants } {
+  const sets = noWants();
+  const rest: Wants = { ...wants, sets: new Map() };
+  for (const [name, want] of wants.sets) (want && !held.sets.has(name) ? sets : rest).sets.set(name, want);
+  return { sets, rest };
 }
 
 /** Notes that the wants are done. */

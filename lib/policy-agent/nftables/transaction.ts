@@ -50,6 +50,11 @@ export class Sender {
     return this.#commands;
   }
 
+  /** The one that the last transaction of ours made, or that was begun with. */
+  get generation(): number {
+    return this.#generation;
+  }
+
   /** From here on every change that is not ours is noticed by its number. */
   begin(generation: number): void {
     this.#generation = generation;

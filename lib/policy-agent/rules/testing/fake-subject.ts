@@ -9,7 +9,9 @@ import { Program } from "../program.ts";
 import { fakeDataplane, Kernel, type KernelChain } from "./fake.ts";
 import {
   type Agent,
+  type Counted,
   type Edits,
+  type Flow,
   HOST,
   type Look,
   type Place,
@@ -55,6 +57,22 @@ class FakeTestbed implements Testbed {
     if (trace.verdict === "reject") return [{ at: from, packet: rejection(packet, trace.rejectWith ?? "icmp") }];
     if (trace.verdict !== "accept") return [];
     return [{ at: (trace.outInterface as Place | undefined) ?? "host", packet: trace.packet }];
+  }
+
+  async flood(flows: readonly Flow[], until: Promise<unknown>): Promise<readonly Counted[]> {
+    let isDone = false;
+    const done = (): void => {
+      isDone = true;
+    };
+    until.then(done, done);
+    const out = flows.map(() => 0);
+    let sent = 0;
+    for (; !isDone; sent++) {
+      for (const [i, { from, to, packet }] of flows.entries())
+        if (this.send(from, packet).some(({ at }) => at === to)) out[i]!++;
+      await Promise.resolve();
+    }
+    return out.map((one) => ({ sent, out: one }));
   }
 
   nflogged(group: number): readonly string[] {

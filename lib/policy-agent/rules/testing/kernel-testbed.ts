@@ -24,13 +24,26 @@ import { iptablesHands } from "./kernel-iptables.ts";
 import { nftablesHands } from "./kernel-nftables.ts";
 import { bindNflog, readNflog } from "./nflog.ts";
 import { type RemoteAgent, startAgent } from "./remote-agent.ts";
-import { type Agent, HOST, type Look, type Place, PORTS, type Sighting, type Tamper, type Testbed } from "./testbed.ts";
+import {
+  type Agent,
+  type Counted,
+  type Flow,
+  HOST,
+  type Look,
+  type Place,
+  PORTS,
+  type Sighting,
+  type Tamper,
+  type Testbed,
+} from "./testbed.ts";
 import { decodePacket, encodePacket, withBody } from "./wire.ts";
 
 /** Runs a command in the router's namespace, with text on its standard input; its standard output. Throws when it fails. */
 export type Exec = (command: readonly string[], stdin?: string) => string;
 
 const NFLOG_GROUPS = [1, 2];
+/** Packets of each flow that are sent between two looks at what came out: they wait in the sockets' buffers. */
+const BURST = 100;
 const DELIVERED = [ICMP, TCP, UDP, SCTP, 99];
 
 /** Opens a router without any rules. */
@@ -130,6 +143,37 @@ class KernelTestbed implements Testbed {
     const seen = this.#settled(from);
     // An answer of the router's own follows its packet; whoever was preempted between the two comes a moment later.
     return seen.length > 0 ? seen : this.#settled(from);
+  }
+
+  async flood(flows: readonly Flow[], until: Promise<unknown>): Promise<readonly Counted[]> {
+    this.#catch();
+    let isDone = false;
+    const done = (): void => {
+      isDone = true;
+    };
+    until.then(done, done);
+    const frames = flows.map(({ from, packet }) => ({
+      wire: this.#wire(from),
+      bytes: frame(PORTS.indexOf(from), packet.version === 4 ? 0x0800 : 0x86dd, encodePacket(packet)),
+    }));
+    const out = flows.map(() => 0);
+    let sent = 0;
+    const count = (sightings: readonly Sighting[]): void => {
+      for (const { at, packet } of sightings) {
+        const flow = flows.findIndex((one) => one.to === at && one.packet.source === packet.source);
+        if (flow !== -1) out[flow]!++;
+      }
+    };
+    while (!isDone) {
+      for (let burst = 0; burst < BURST; burst++) {
+        for (const { wire, bytes } of frames) send(wire, bytes, () => "send many");
+        sent++;
+      }
+      count(this.#catch());
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (const from of new Set(flows.map((flow) => flow.from))) count(this.#settled(from));
+    return out.map((one) => ({ sent, out: one }));
   }
 
   nflogged(group: number): readonly string[] {

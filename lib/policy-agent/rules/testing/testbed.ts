@@ -82,12 +82,27 @@ export interface Look {
   members(version: IpVersion, set: string): readonly string[];
 }
 
+/** A packet, and where it is sent from and would come out. */
+export interface Flow {
+  readonly from: Port;
+  readonly to: Port;
+  readonly packet: Packet;
+}
+
+/** How many of a flow's packets were sent, and came out where they would. */
+export interface Counted {
+  readonly sent: number;
+  readonly out: number;
+}
+
 /** An own kernel (a network namespace), empty at first. */
 export interface Testbed {
   /** Starts a process over this kernel. Several may follow one another. */
   start(): Promise<Agent>;
   /** Sends a packet and returns what came of it, wherever it came out. Synchronous: the kernel has dealt with it when this returns. */
   send(from: Place, packet: Packet): readonly Sighting[];
+  /** Sends a packet of each flow in turn, over and over, as fast as it can, until it is told that something is done: for moments too short to hit. */
+  flood(flows: readonly Flow[], until: Promise<unknown>): Promise<readonly Counted[]>;
   /** Prefixes of packets that were logged to an NFLOG group since the last call. */
   nflogged(group: number): readonly string[];
   readonly tamper: Tamper;
