@@ -25,6 +25,8 @@ export interface ReflectOptions<O extends KubernetesObject, T> {
    * may lag behind what this process itself has written. False when absent.
    */
   readonly fromCache?: boolean | undefined;
+  /** What was delivered has a gap, and is listed anew: until `synced`, what comes is some of what changed meanwhile. */
+  readonly onGap?: (() => void) | undefined;
   /** Objects a page; 500 when absent. */
   readonly limit?: number | undefined;
   readonly parse?: ((text: string) => unknown) | undefined;

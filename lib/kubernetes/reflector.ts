@@ -107,6 +107,7 @@ export async function* runReflector<O extends KubernetesObject, T>(
       const isStuck = opened !== undefined && failure.code === "SERVER" && attempt >= STUCK;
       if (from !== undefined && (relist || isStuck || losesRevision(failure))) {
         from = undefined;
+        options.onGap?.();
         // This is how it is meant to be, once: not a failure. All nodes meet it together, so they do not list together.
         if (failure.code === "GONE" && attempt === 1) {
           await pause(backoff.first * random(), signal);

@@ -20,9 +20,11 @@ const MOST = 1_000;
 
 /** One who follows a watch, at a pace of its own: what it was not given yet waits here, a few changes an object at most. */
 export class Follower {
+  /** It was told what was known when it came, or began where it knew that. */
+  isInformed = false;
   /** It was told that it knows everything, or began where it did. */
   isSynced = false;
-  #waiting: Change[];
+  #waiting: Change[] = [];
   #most = MOST;
   #failure: { readonly error: unknown } | undefined;
   #isEnded = false;
@@ -30,8 +32,7 @@ export class Follower {
   readonly #onTaken: () => void;
 
   /** `onTaken`: nothing waits any more. */
-  constructor(known: Change[], onTaken: () => void) {
-    this.#waiting = known;
+  constructor(onTaken: () => void) {
     this.#onTaken = onTaken;
   }
 

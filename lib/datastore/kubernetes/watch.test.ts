@@ -65,9 +65,9 @@ class Server {
     this.#say({ type: "BOOKMARK", object: { metadata: { resourceVersion: String(this.#version) } } });
   }
 
-  /** Breaks the stream off. */
-  break(): void {
-    this.#break = new KubernetesError("CONNECTION", "it broke off");
+  /** Breaks the stream off. What happened meanwhile is not told when it is opened again. */
+  break(error = new KubernetesError("CONNECTION", "it broke off")): void {
+    this.#break = error;
     this.#wake();
   }
 
@@ -129,6 +129,7 @@ afterEach(async () => {
   await until("nothing is open", () => server.open === 0);
 });
 
+const GONE = new KubernetesError("GONE", "too old resource version");
 const SHARED = { shared: true } as const;
 function follow(options: { readonly shared?: boolean; readonly from?: string } = SHARED): Watcher<Namespace> {
   const watcher = new Watcher(client, Namespace, options);
@@ -308,16 +309,91 @@ describe("one watch for all who share it", () => {
     expect(server.lists).toBe(2);
   });
 
-  test("who comes while the server does not answer is synced when it does", async () => {
+  test("who stops is out of it at once, also when it takes nothing", async () => {
+    const stop = new AbortController();
+    const events = client.watch(Namespace, { ...SHARED, signal: stop.signal })[Symbol.asyncIterator]();
+    await events.next();
+    server.put("a");
+    await until("it is open", () => server.open === 1);
+    stop.abort();
+    await until("it is closed", () => server.open === 0);
+    expect((await events.next()).done).toBe(true);
+  });
+
+  test("who comes while the others take nothing, and nothing is there, need not wait for them", async () => {
+    server.put("a");
+    const stop = new AbortController();
+    const slow = client.watch(Namespace, { ...SHARED, signal: stop.signal })[Symbol.asyncIterator]();
+    await slow.next();
+    await slow.next();
+    const quick = follow();
+    await quick.count(2);
+    server.delete("a");
+    await quick.until((told) => last(told, "deleted a"));
+    server.refusal = GONE;
+    server.break(GONE);
+    await until("it is read again", () => server.lists === 2);
+    await quick.stop();
+    await until("it is read again", () => server.lists === 3);
+    server.refusal = undefined;
+    const late = follow();
+    expect(await late.count(1)).toEqual(["synced"]);
+    stop.abort();
+  });
+
+  test("who comes while it is listed anew is synced when that is over", async () => {
+    server.put("a");
+    server.put("z");
+    const first = follow();
+    await first.count(3);
+    for (const refusal of [undefined, new KubernetesError("SERVER", "not now")]) {
+      const gate = Promise.withResolvers<void>();
+      server.gate = gate.promise;
+      server.refusal = refusal;
+      const { lists } = server;
+      server.break(GONE);
+      await until("it is listed", () => server.lists > lists);
+      server.put("a", String(lists));
+      server.put("z", String(lists));
+      server.refusal = undefined;
+      const late = follow();
+      if (refusal) await until("it is listed again", () => server.lists > lists + 1);
+      await late.count(2);
+      for (let i = 0; i < 20; i++) await Bun.sleep(1);
+      expect(late.told()).not.toContain("synced");
+      gate.resolve();
+      const told = await late.until((events) => events.includes("synced"));
+      if (refusal) expect(told).toEqual(["added a", "added z", "modified a", "modified z", "synced"]);
+      await late.stop();
+    }
+  });
+
+  test("who comes while the server refuses is told so, as by a watch of its own; who was there before goes on", async () => {
+    server.put("a");
+    const first = follow();
+    await first.count(2);
+    server.refusal = new KubernetesError("FORBIDDEN", "namespaces is forbidden");
+    server.break(GONE);
+    await until("it is refused", () => server.lists === 2);
+    const late = follow();
+    await expect(late.until(() => false)).rejects.toMatchObject({ code: "UNAUTHORIZED" });
+    expect(late.told()).toEqual([]);
+    server.refusal = undefined;
+    const later = follow();
+    expect(await later.count(2)).toEqual(["added a", "synced"]);
+    server.put("b");
+    for (const watcher of [first, later]) await watcher.until((told) => last(told, "added b"));
+  });
+
+  test("who comes while the server does not answer is told what there is when it does", async () => {
     server.put("a");
     const first = follow();
     await first.count(2);
     server.break();
     await until("it is noticed", () => server.open === 0);
     const late = follow();
-    expect(await late.count(1)).toEqual(["added a"]);
     await until("it is open again", () => server.open === 1);
-    expect(late.told()).toEqual(["added a"]);
+    expect(late.told()).toEqual([]);
     server.bookmark();
     expect(await late.count(2)).toEqual(["added a", "synced"]);
     server.put("b");

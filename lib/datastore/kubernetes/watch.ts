@@ -66,6 +66,8 @@ export class KindWatch {
   readonly #synced: boolean[];
   /** Sources that have failed, and from which nothing has come since. */
   readonly #lost = new Set<number>();
+  /** Sources that are listed anew after a gap. */
+  readonly #listing = new Set<number>();
 
   /** Throws INVALID when it cannot begin at `from`. Begins with the first follower. */
   constructor(kubernetes: Kubernetes, kind: Kind, sources: readonly Source[], options: KindWatchOptions) {
@@ -88,13 +90,17 @@ export class KindWatch {
   }
 
   /**
-   * Tells what is known so far, `synced` once that is everything and the API server still answers, and what changes from then on. To be
-   * iterated at once.
+   * Tells what is known so far, as soon as the API server answers, `synced` once that is everything, and what changes from then on. To
+   * who is not synced it ends as a watch of its own would. To be iterated at once.
    */
   async *follow<R extends Resource>(signal?: AbortSignal): AsyncGenerator<WatchEvent<R>, void, undefined> {
     if (signal?.aborted) return;
     const follower = this.#join();
-    const end = (): void => follower.end();
+    // Whoever stops may never ask for more.
+    const end = (): void => {
+      follower.end();
+      this.#leave(follower);
+    };
     signal?.addEventListener("abort", end);
     try {
       const { builtIn } = this.#kind;
@@ -119,18 +125,32 @@ export class KindWatch {
   }
 
   #join(): Follower {
-    const revision = this.#revision;
-    const known: Change[] = [];
-    const isFirst = this.#followers.size === 0;
-    for (const [key, text] of this.#told) known.push({ type: "added", key, text, revision });
-    for (const [key, error] of this.#invalid) known.push({ type: "invalid", key, error, revision });
-    const isSynced = this.#synced.every(Boolean) && this.#lost.size === 0;
-    if (isSynced && this.#options.from === undefined) known.push({ type: "synced", revision });
-    const follower = new Follower(known, () => this.#taken.resolve());
-    follower.isSynced = isSynced;
+    const follower = new Follower(() => this.#taken.resolve());
     this.#followers.add(follower);
-    if (isFirst) void this.#run();
+    if (this.#options.from !== undefined) follower.isInformed = follower.isSynced = true;
+    else if (this.#lost.size === 0) this.#inform(follower);
+    if (!follower.isSynced && this.#isCurrent) this.#tellSynced(follower);
+    if (this.#followers.size === 1) void this.#run();
+    this.#taken.resolve();
     return follower;
+  }
+
+  /** Everything that was there is known, as far as the API server has told. */
+  get #isCurrent(): boolean {
+    return this.#synced.every(Boolean) && this.#lost.size === 0 && this.#listing.size === 0;
+  }
+
+  #inform(follower: Follower): void {
+    if (follower.isInformed) return;
+    follower.isInformed = true;
+    const revision = this.#revision;
+    for (const [key, text] of this.#told) follower.put({ type: "added", key, text, revision });
+    for (const [key, error] of this.#invalid) follower.put({ type: "invalid", key, error, revision });
+  }
+
+  #tellSynced(follower: Follower): void {
+    follower.isSynced = true;
+    follower.put({ type: "synced", revision: this.#revision });
   }
 
   #leave(follower: Follower): void {
@@ -151,6 +171,7 @@ export class KindWatch {
         query: source.query,
         parse: source.parse ?? JSON.parse,
         signal,
+        onGap: () => this.#listing.add(at),
         ...(from === undefined ? {} : { resourceVersion: this.#revisions[at]! }),
         transform: (object) => keep(source, index, object),
       }),
@@ -180,17 +201,21 @@ export class KindWatch {
   }
 
   #tell(change: Change): void {
-    for (const follower of this.#followers) follower.put(change);
+    for (const follower of this.#followers) if (follower.isInformed) follower.put(change);
   }
 
   #heard(at: number, event: ReflectorEvent<Kept>): void {
     if (event.type === "failed") {
       this.#lost.add(at);
-      if (this.#begun[at] && this.#synced[at] && event.error.code !== "INVALID") return;
-      if (FINAL.includes(event.error.code)) throw asDatastoreError(event.error);
+      const isFinal = FINAL.includes(event.error.code);
+      if (this.#begun[at] && this.#synced[at] && event.error.code !== "INVALID") {
+        if (!isFinal) return;
+        for (const follower of this.#followers) if (!follower.isSynced) follower.fail(asDatastoreError(event.error));
+      } else if (isFinal) throw asDatastoreError(event.error);
       return;
     }
     this.#lost.delete(at);
+    if (this.#lost.size === 0) for (const follower of this.#followers) this.#inform(follower);
     this.#begun[at] = true;
     this.#revisions[at] = event.resourceVersion;
     switch (event.type) {
@@ -203,13 +228,11 @@ export class KindWatch {
         break;
       case "synced":
         this.#synced[at] = true;
+        this.#listing.delete(at);
     }
     if (!this.#synced.every(Boolean)) return;
-    for (const follower of this.#followers) {
-      if (event.type !== "synced" && (follower.isSynced || this.#lost.size > 0)) continue;
-      follower.isSynced = true;
-      follower.put({ type: "synced", revision: this.#revision });
-    }
+    for (const follower of this.#followers)
+      if (follower.isSynced ? event.type === "synced" : this.#isCurrent) this.#tellSynced(follower);
   }
 
   #there(kept: Kept, isModified: boolean): void {

@@ -152,7 +152,10 @@ class Kept<R extends Resource> {
           if (signal.aborted) return;
           wait = RETRY.first;
           await this.#told(event, items);
-          if (event.type === "synced") items = this.#synced(items);
+          if (event.type !== "synced") continue;
+          // A watch that is shared tells as well what an object was when it could still be read.
+          const isRead = !this.known && this.unreadable && (await this.list(true, true));
+          items = isRead ? this.items : this.#synced(items);
         }
       } catch (error) {
         if (signal.aborted) return;
