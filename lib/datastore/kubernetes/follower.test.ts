@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DatastoreError } from "../errors.ts";
-import { type Change, compacted } from "./follower.ts";
+import { type Change, compacted, Follower } from "./follower.ts";
 
 const REVISION = { revision: "1" };
 
@@ -81,4 +81,14 @@ describe("changes that nobody took yet", () => {
     ];
     expect(compacted(changes)).toEqual([changes[0], { ...changes[1], text: "three" }]);
   });
+});
+
+test("who was told of many objects at once does not keep as many changes of one later", async () => {
+  const follower = new Follower(() => {});
+  for (let i = 0; i < 10_000; i++) follower.put({ type: "added", key: `n${i}`, text: "", ...REVISION });
+  expect(await follower.take()).toHaveLength(10_000);
+  for (let i = 0; i < 5_000; i++) follower.put({ type: "modified", key: "n0", text: String(i), ...REVISION });
+  const taken = (await follower.take())!;
+  expect(taken.length).toBeLessThanOrEqual(1_000);
+  expect(taken.at(-1)).toMatchObject({ key: "n0", text: "4999" });
 });

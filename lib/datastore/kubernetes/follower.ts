@@ -20,10 +20,6 @@ const MOST = 1_000;
 
 /** One who follows a watch, at a pace of its own: what it was not given yet waits here, a few changes an object at most. */
 export class Follower {
-  /** It was told what was known when it came, or began where it knew that. */
-  isInformed = false;
-  /** It was told that it knows everything, or began where it did. */
-  isSynced = false;
   #waiting: Change[] = [];
   #most = MOST;
   #failure: { readonly error: unknown } | undefined;
@@ -67,6 +63,7 @@ export class Follower {
       if (this.#waiting.length > 0) {
         const taken = this.#waiting;
         this.#waiting = [];
+        this.#most = MOST;
         this.#onTaken();
         return taken;
       }

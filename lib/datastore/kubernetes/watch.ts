@@ -24,6 +24,9 @@ import { keyOf } from "./mapping.ts";
  *
  * It reads at the pace of the fastest follower, and not at all while nobody wants more. What a slower one has not taken waits
  * for it (follower.ts). With the last follower it ends.
+ *
+ * Nobody joins it any more once its server failed it or it has a gap, for what it knows may be old, and it would not notice before the
+ * next event that it is not: who comes then lists for himself, and those who come after him with him.
  */
 
 /** What is kept of an object. */
@@ -42,7 +45,7 @@ const FINAL: readonly KubernetesError["code"][] = ["CONFIG", "UNAUTHORIZED", "FO
 export interface KindWatchOptions {
   readonly index: Index | undefined;
   readonly from: string | undefined;
-  /** It cannot be followed any more. */
+  /** Who comes from now on needs another. May be called more than once. */
   readonly onEnd: () => void;
 }
 
@@ -61,13 +64,8 @@ export class KindWatch {
   /** Objects of which it was told that they are gone for this watcher, though they are still there. */
   readonly #ended = new Set<string>();
   readonly #revisions: string[];
-  /** By source: something, and everything that was there, has come. */
-  readonly #begun: boolean[];
+  /** By source: everything that was there has come. */
   readonly #synced: boolean[];
-  /** Sources that have failed, and from which nothing has come since. */
-  readonly #lost = new Set<number>();
-  /** Sources that are listed anew after a gap. */
-  readonly #listing = new Set<number>();
 
   /** Throws INVALID when it cannot begin at `from`. Begins with the first follower. */
   constructor(kubernetes: Kubernetes, kind: Kind, sources: readonly Source[], options: KindWatchOptions) {
@@ -86,13 +84,9 @@ export class KindWatch {
         `watch of ${kind.kind}: "${from}" is not a revision of ${kubernetes.name}: begin with a list`,
       );
     this.#synced = sources.map(() => from !== undefined);
-    this.#begun = sources.map(() => from !== undefined);
   }
 
-  /**
-   * Tells what is known so far, as soon as the API server answers, `synced` once that is everything, and what changes from then on. To
-   * who is not synced it ends as a watch of its own would. To be iterated at once.
-   */
+  /** Tells what is known so far, `synced` once that is everything, and what changes from then on. To be iterated at once. */
   async *follow<R extends Resource>(signal?: AbortSignal): AsyncGenerator<WatchEvent<R>, void, undefined> {
     if (signal?.aborted) return;
     const follower = this.#join();
@@ -127,30 +121,13 @@ export class KindWatch {
   #join(): Follower {
     const follower = new Follower(() => this.#taken.resolve());
     this.#followers.add(follower);
-    if (this.#options.from !== undefined) follower.isInformed = follower.isSynced = true;
-    else if (this.#lost.size === 0) this.#inform(follower);
-    if (!follower.isSynced && this.#isCurrent) this.#tellSynced(follower);
-    if (this.#followers.size === 1) void this.#run();
-    this.#taken.resolve();
-    return follower;
-  }
-
-  /** Everything that was there is known, as far as the API server has told. */
-  get #isCurrent(): boolean {
-    return this.#synced.every(Boolean) && this.#lost.size === 0 && this.#listing.size === 0;
-  }
-
-  #inform(follower: Follower): void {
-    if (follower.isInformed) return;
-    follower.isInformed = true;
     const revision = this.#revision;
     for (const [key, text] of this.#told) follower.put({ type: "added", key, text, revision });
     for (const [key, error] of this.#invalid) follower.put({ type: "invalid", key, error, revision });
-  }
-
-  #tellSynced(follower: Follower): void {
-    follower.isSynced = true;
-    follower.put({ type: "synced", revision: this.#revision });
+    if (this.#options.from === undefined && this.#synced.every(Boolean)) follower.put({ type: "synced", revision });
+    if (this.#followers.size === 1) void this.#run();
+    this.#taken.resolve();
+    return follower;
   }
 
   #leave(follower: Follower): void {
@@ -162,7 +139,7 @@ export class KindWatch {
   }
 
   async #run(): Promise<void> {
-    const { index, from } = this.#options;
+    const { index, from, onEnd } = this.#options;
     const { signal } = this.#stop;
     const streams = this.#sources.map((source, at) =>
       reflect<KubernetesObject, Kept>({
@@ -171,7 +148,7 @@ export class KindWatch {
         query: source.query,
         parse: source.parse ?? JSON.parse,
         signal,
-        onGap: () => this.#listing.add(at),
+        onGap: onEnd,
         ...(from === undefined ? {} : { resourceVersion: this.#revisions[at]! }),
         transform: (object) => keep(source, index, object),
       }),
@@ -184,7 +161,7 @@ export class KindWatch {
       }
       for (const follower of this.#followers) follower.end();
     } catch (error) {
-      this.#options.onEnd();
+      onEnd();
       for (const follower of this.#followers) follower.fail(error);
     } finally {
       this.#stop.abort();
@@ -201,22 +178,16 @@ export class KindWatch {
   }
 
   #tell(change: Change): void {
-    for (const follower of this.#followers) if (follower.isInformed) follower.put(change);
+    for (const follower of this.#followers) follower.put(change);
   }
 
   #heard(at: number, event: ReflectorEvent<Kept>): void {
     if (event.type === "failed") {
-      this.#lost.add(at);
-      const isFinal = FINAL.includes(event.error.code);
-      if (this.#begun[at] && this.#synced[at] && event.error.code !== "INVALID") {
-        if (!isFinal) return;
-        for (const follower of this.#followers) if (!follower.isSynced) follower.fail(asDatastoreError(event.error));
-      } else if (isFinal) throw asDatastoreError(event.error);
+      const { error } = event;
+      if (this.#synced[at] && error.code !== "INVALID") this.#options.onEnd();
+      else if (FINAL.includes(error.code)) throw asDatastoreError(error);
       return;
     }
-    this.#lost.delete(at);
-    if (this.#lost.size === 0) for (const follower of this.#followers) this.#inform(follower);
-    this.#begun[at] = true;
     this.#revisions[at] = event.resourceVersion;
     switch (event.type) {
       case "added":
@@ -228,11 +199,8 @@ export class KindWatch {
         break;
       case "synced":
         this.#synced[at] = true;
-        this.#listing.delete(at);
+        if (this.#synced.every(Boolean)) this.#tell({ type: "synced", revision: this.#revision });
     }
-    if (!this.#synced.every(Boolean)) return;
-    for (const follower of this.#followers)
-      if (follower.isSynced ? event.type === "synced" : this.#isCurrent) this.#tellSynced(follower);
   }
 
   #there(kept: Kept, isModified: boolean): void {

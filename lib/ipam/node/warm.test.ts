@@ -21,9 +21,13 @@ test("a pool that cannot be read counts as absent, also where the watch tells wh
       yield event;
     }
   };
+  let refusals = 1;
   const client = {
     get: (kind, ref) => plain.get(kind, ref),
-    list: (kind, index) => plain.list(kind, index),
+    list: async (kind, index) => {
+      if (kind.kind === "IPPool" && refusals-- > 0) throw new DatastoreError("UNAVAILABLE", "not now");
+      return plain.list(kind, index);
+    },
     watch,
   } as Partial<Client> as Client;
   const stop = new AbortController();

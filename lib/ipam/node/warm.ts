@@ -154,8 +154,9 @@ class Kept<R extends Resource> {
           await this.#told(event, items);
           if (event.type !== "synced") continue;
           // A watch that is shared tells as well what an object was when it could still be read.
-          const isRead = !this.known && this.unreadable && (await this.list(true, true));
-          items = isRead ? this.items : this.#synced(items);
+          if (this.known || !this.unreadable) items = this.#synced(items);
+          else if (await this.list(true, true)) items = this.items;
+          else break;
         }
       } catch (error) {
         if (signal.aborted) return;
