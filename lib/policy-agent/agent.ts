@@ -107,6 +107,8 @@ export async function runAgent(options: AgentOptions): Promise<number> {
       nodeName,
       signal: stop.signal,
       onTrouble: (why) => report.trouble("configuration", why),
+      onProblem: (key, why) =>
+        log.error("what configures this node cannot be read: what was known of it stays in force", { key, why }),
       onChange: (next) => {
         if (!current) return;
         const isFine = isUsable(next);

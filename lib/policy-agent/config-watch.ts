@@ -17,6 +17,8 @@ export interface ConfigWatchOptions {
   readonly onChange: (resolved: ResolvedConfig) => void;
   /** Why the configuration cannot be read now; undefined: it can. */
   readonly onTrouble: (why: string | undefined) => void;
+  /** An object, by its key, is there and makes no sense: what was known of it stays in force, and of a new one nothing is. */
+  readonly onProblem: (key: string, why: string) => void;
 }
 
 const RETRY = { firstMs: 250, mostMs: 10_000 };
@@ -93,7 +95,7 @@ interface State {
 /** Watches a kind for good; resolves once everything that was there has been told. */
 function follow<R extends Resource>(
   kind: Kind<R>,
-  { client, signal }: Pick<ConfigWatchOptions, "client" | "signal">,
+  { client, signal, onProblem }: Pick<ConfigWatchOptions, "client" | "signal" | "onProblem">,
   onTrouble: (plural: string, why: string | undefined) => void,
   tell: (name: string, resource: R | undefined) => void,
   index?: Index,
@@ -103,11 +105,12 @@ function follow<R extends Resource>(
     const known = new Set<string>();
     for (let wait = RETRY.firstMs; !signal.aborted; wait = Math.min(wait * 2, RETRY.mostMs)) {
       try {
-        // After a break everything is told again; what is not, is gone.
+        // After a break everything is told again; what is not, is gone. But a key does not say everywhere which one it is that cannot be read.
         const missing = new Set(known);
+        let isWhole = true;
         for await (const event of client.watch(kind, { signal, shared: true, ...(index ? { index } : {}) })) {
           if (event.type === "synced") {
-            for (const name of missing) {
+            for (const name of isWhole ? missing : []) {
               known.delete(name);
               tell(name, undefined);
             }
@@ -118,7 +121,10 @@ function follow<R extends Resource>(
           } else if (event.type === "deleted") {
             known.delete(event.resource.metadata.name);
             tell(event.resource.metadata.name, undefined);
-          } else if (event.type !== "invalid") {
+          } else if (event.type === "invalid") {
+            isWhole = false;
+            onProblem(event.key, event.error.message);
+          } else {
             const { name } = event.resource.metadata;
             known.add(name);
             missing.delete(name);

@@ -346,10 +346,12 @@ describe("without the tools", () => {
 });
 
 suite("the xtables lock", () => {
-  const folder = mkdtempSync(join(tmpdir(), "calico-iptables-"));
-  const lockFile = join(folder, "xtables.lock");
+  let folder: string;
+  let lockFile: string;
   let space: TestNamespace;
   beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "calico-iptables-"));
+    lockFile = join(folder, "xtables.lock");
     space = makeNamespace("calico-iptables");
   });
   afterEach(() => {
