@@ -20,7 +20,7 @@ import {
   type Programs,
   TABLES,
 } from "../rules/index.ts";
-import { difference, emptyHeld, type Held, inTurns, settle, type Wants } from "./diff.ts";
+import { difference, emptyHeld, type Held, inTurns, leavesNothing, settle, type Wants } from "./diff.ts";
 import { joinListed, type Shape } from "./elements.ts";
 import { watchTables } from "./events.ts";
 import { readGeneration, readSet, readTable, type Snapshot } from "./kernel.ts";
@@ -299,8 +299,8 @@ export class NftablesDataplane implements Dataplane {
       maxSetSize: this.#maxSetSize,
       read: (name) => snapshot.elements.get(name) ?? new Set(),
     });
-    const withTable = difference(snapshot, wants, version).some((operation) => operation.do === "delete-table");
-    const more = (withTable ? [] : snapshot.flowtables).map(
+    // With the table they go by themselves.
+    const more = (leavesNothing(snapshot, wants) ? [] : snapshot.flowtables).map(
       (flowtable): Operation => ({ do: "delete-flowtable", flowtable, version, unit: `flowtable ${flowtable}` }),
     );
     const repaired = this.#known ? repairs(before, snapshot, wants, family, this.#table) : [];

@@ -2,9 +2,9 @@
  * What the table holds and what it shall hold → the steps from one to the other. Pure.
  *
  * Steps are in an order in which nothing is referred to before it is there, nor taken away while it is referred to: the kernel checks that step by step, while
- * packets see all of a transaction at once. But for one thing: a set of intervals is searched in a table that is put in place some microseconds after the
- * rules are (nft_set_commit_update after the generation's end in nf_tables_commit). A rule would find a set that is as new as itself empty, and let
- * through what the set denies: {@link inTurns}.
+ * packets see all of a transaction at once. But for one thing: a new set of intervals is there some microseconds after the rules that come with it (as
+ * nf_tables_commit calls nft_set_commit_update after it has published the generation; measured: docs/decisions/0008). They would find it empty,
+ * and let through what it denies: {@link inTurns}.
  */
 import type { IpVersion } from "../rules/index.ts";
 import { type Element, mapParts, type Shape } from "./elements.ts";
@@ -111,7 +111,7 @@ export function difference(held: Held, wants: Wants, version: IpVersion): Operat
 }
 
 /** Whether nothing is left, so that the table goes too. */
-function leavesNothing(held: Held, wants: Wants): boolean {
+export function leavesNothing(held: Pick<Held, "chains" | "sets">, wants: Wants): boolean {
   for (const want of wants.chains.values()) if (want) return false;
   for (const want of wants.maps.values()) if (want) return false;
   for (const want of wants.sets.values()) if (want) return false;
